@@ -1,0 +1,88 @@
+"""The shape of a GPT, under the names of Hugging Face's ``GPT2Config``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from minillm.errors import UserError, require_integer
+
+ACTIVATIONS = ("gelu_new",)
+
+
+@dataclasses.dataclass(frozen=True)
+class GPTConfig:
+    r"""Sizes and constants of a GPT-2 style transformer.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V, the number of token ids.
+    n_positions : int
+        The longest context, in tokens.
+    n_embd : int
+        C, the width of the residual stream; a multiple of ``n_head``.
+    n_layer, n_head : int
+        Number of blocks, and of attention heads in each; a head has width D = C / n_head.
+    n_inner : int, optional
+        Width inside the MLP; 4·C when None.
+    activation_function : str
+        ``"gelu_new"``.
+    layer_norm_epsilon : float
+        $\epsilon \ge 0$ of every layer normalisation.
+    tie_word_embeddings : bool
+        Whether the head that gives the logits is the token embedding itself.
+
+    Raises
+    ------
+    UserError
+        If a value is out of range; the message names it.
+    """
+
+    vocab_size: int
+    n_positions: int
+    n_embd: int
+    n_layer: int
+    n_head: int
+    n_inner: int | None = None
+    activation_function: str = "gelu_new"
+    layer_norm_epsilon: float = 1e-5
+    tie_word_embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        for name, minimum in dict(vocab_size=1, n_positions=1, n_embd=1, n_layer=0, n_head=1).items():
+            require_integer(name, getattr(self, name), minimum)
+        if self.n_inner is not None:
+            require_integer("n_inner", self.n_inner, 1)
+        if self.n_embd % self.n_head:
+            raise UserError(f"n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
+        if self.activation_function not in ACTIVATIONS:
+            raise UserError(
+                f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {self.activation_function!r}"
+            )
+        if not (self.layer_norm_epsilon >= 0 and math.isfinite(self.layer_norm_epsilon)):
+            raise UserError(f"layer_norm_epsilon must be finite and at least 0, got {self.layer_norm_epsilon}")
+
+    @property
+    def inner(self) -> int:
+        """Width inside the MLP: ``n_inner``, or 4·C."""
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each parameter, in the order of GPT-2's checkpoint."""
+        C, M = self.n_embd, self.inner
+        shapes: dict[str, tuple[int, ...]] = {"wte.weight": (self.vocab_size, C), "wpe.weight": (self.n_positions, C)}
+        for layer in range(self.n_layer):
+            block = {
+                "ln_1.weight": (C,), "ln_1.bias": (C,),
+                "attn.c_attn.weight": (C, 3 * C), "attn.c_attn.bias": (3 * C,),
+                "attn.c_proj.weight": (C, C), "attn.c_proj.bias": (C,),
+                "ln_2.weight": (C,), "ln_2.bias": (C,),
+                "mlp.c_fc.weight": (C, M), "mlp.c_fc.bias": (M,),
+                "mlp.c_proj.weight": (M, C), "mlp.c_proj.bias": (C,),
+            }  # fmt: skip
+            shapes |= {f"h.{layer}.{name}": shape for name, shape in block.items()}
+        shapes |= {"ln_f.weight": (C,), "ln_f.bias": (C,)}
+        if not self.tie_word_embeddings:
+            shapes["lm_head.weight"] = (self.vocab_size, C)
+        return shapes

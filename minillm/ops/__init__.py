@@ -1,0 +1,19 @@
+r"""The operations of the transformer, one a file: derivation, forward and backward side by side.
+
+Each is a pair of pure functions: ``y, cache = op(x, …)`` and ``dx, … = op_backward(dy, cache)``. The first axis of a
+two-dimensional ``x`` runs over all tokens of a batch (N = B·T rows). Everything runs unchanged in float32, float64,
+longdouble and complex128, and is holomorphic, so that $\operatorname{Im} f(\theta + ihv)/h$ is a derivative without a step
+size to choose. A transpose is a plain transpose: nothing here conjugates.
+"""
+
+from minillm.ops.attention import attention, attention_backward
+from minillm.ops.embedding import embedding, embedding_backward
+from minillm.ops.gelu import gelu_new, gelu_new_backward
+from minillm.ops.layernorm import layernorm, layernorm_backward
+from minillm.ops.linear import linear, linear_backward
+from minillm.ops.log_softmax import log_softmax, log_softmax_backward
+
+__all__ = [
+    "attention", "attention_backward", "embedding", "embedding_backward", "gelu_new", "gelu_new_backward",
+    "layernorm", "layernorm_backward", "linear", "linear_backward", "log_softmax", "log_softmax_backward",
+]  # fmt: skip

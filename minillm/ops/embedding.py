@@ -1,0 +1,38 @@
+r"""Rows of a table: $y_n = W_{i_n}$.
+
+Backward. $y = EW$ with the one-hot matrix $E_{nv} = [i_n = v]$, hence $\bar W = E^\top \bar y$, that is
+
+$$\bar W_v = \sum_{n:\, i_n = v} \bar y_n .$$
+
+Repeated ids *add up*; assignment, and ``dW[ids] += dy`` (which NumPy buffers, so that of repeated rows only the last
+arrives), are the classic mistakes. $E^\top$ is sparse with one entry a column, so the sum is a sparse product:
+$NC$ additions. Kept for the backward: the ids.
+"""
+
+import numpy as np
+from scipy import sparse
+
+
+def embedding(ids: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, tuple]:
+    r"""Return the rows ``weight[ids]``.
+
+    Parameters
+    ----------
+    ids : integer ndarray of shape (N,), each in [0, V)
+    weight : ndarray of shape (V, C)
+
+    Returns
+    -------
+    y : ndarray of shape (N, C), a copy
+    cache : tuple for :func:`embedding_backward`
+    """
+    return weight[ids], (ids, len(weight))
+
+
+def embedding_backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
+    """Return ``dweight`` of shape (V, C): row v sums the rows of ``dy`` whose id is v; unused rows are exactly 0."""
+    ids, rows = cache
+    one_hot_transposed = sparse.csc_array(
+        (np.ones(len(ids), dy.dtype), ids, np.arange(len(ids) + 1)), shape=(rows, len(ids))
+    )
+    return one_hot_transposed @ dy

@@ -1,0 +1,76 @@
+r"""Layer normalisation over the features of each row (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 3–4).
+
+$$\mu = \tfrac1C\sum_j x_j, \qquad r = \Big(\tfrac1C\sum_j (x_j-\mu)^2 + \epsilon\Big)^{-1/2}, \qquad
+  \hat x_j = r\,(x_j-\mu), \qquad y_j = \gamma_j \hat x_j + \beta_j .$$
+
+Backward. Write $g_j = \gamma_j\bar y_j$ for the gradient that reaches $\hat x_j$. Since $\hat x = r\,(x-\mu)$,
+
+$$\bar r = \sum_j g_j (x_j-\mu), \qquad \frac{\partial r}{\partial x_k} = -\tfrac12 r^3\cdot\tfrac2C\,(x_k-\mu) = -\tfrac{r^2}{C}\hat x_k .$$
+
+The derivative of the mean inside the variance, which readers often miss, is identically zero:
+$\partial/\partial\mu\,\sum_j (x_j-\mu)^2 = -2\sum_j (x_j-\mu) = 0$. What remains is the direct path, the path through $\mu$ in
+the numerator, and the path through $r$:
+
+$$\bar x_k = r\,g_k \;-\; r\,\tfrac1C\sum_j g_j \;-\; r\,\hat x_k\,\tfrac1C\sum_j g_j\hat x_j .$$
+
+Both subtracted terms are means over *features*; so $\sum_k \bar x_k = 0$: adding a constant to a row changes nothing.
+The parameters collect over rows: $\bar\gamma_j = \sum_n \bar y_{nj}\hat x_{nj}$, $\bar\beta_j = \sum_n\bar y_{nj}$.
+
+A constant row has $x-\mu = 0$; with $\epsilon = 0$ the rule is $r = 0$, hence output $\beta$ and gradient zero. Rows are shifted
+by their first entry before averaging, so that a constant row is *exactly* zero after centring in any precision.
+Kept for the backward: $\hat x$ (N, C) and $r$ (N, 1).
+"""
+
+import numpy as np
+
+from minillm.ops.blocks import row_blocks
+
+
+def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, tuple]:
+    r"""Return $\gamma\,(x-\mu)\,/\sqrt{\operatorname{var}(x)+\epsilon} + \beta$, row by row, the variance being the biased one.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C)
+    weight, bias : ndarray of shape (C,)
+        The gain $\gamma$ and the shift $\beta$.
+    eps : float, at least 0
+
+    Returns
+    -------
+    y : ndarray of shape (N, C)
+    cache : tuple for :func:`layernorm_backward`
+    """
+    N, C = x.shape
+    mean_of = np.full(C, 1 / C, x.dtype)
+    y, x_hat, rstd = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
+    for rows in row_blocks(N, C):
+        centred = np.subtract(x[rows], x[rows, :1], out=x_hat[rows])
+        centred -= (centred @ mean_of)[:, None]
+        variance = np.multiply(centred, centred, out=y[rows]) @ mean_of + eps
+        constant = variance == 0
+        rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))
+        centred *= rstd[rows]
+        np.multiply(centred, weight, out=y[rows])
+        y[rows] += bias
+    return y, (x_hat, rstd, weight)
+
+
+def layernorm_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C)."""
+    x_hat, rstd, weight = cache
+    N, C = dy.shape
+    mean_of = np.full(C, 1 / C, dy.dtype)
+    dx, dweight, dbias = np.empty_like(dy), np.zeros_like(weight), np.zeros_like(weight)
+    for rows in row_blocks(N, C):
+        ones = np.ones(rows.stop - rows.start, dy.dtype)
+        product = np.multiply(dy[rows], x_hat[rows], out=dx[rows])
+        dweight += ones @ product  # γ̄ = Σₙ ȳ·x̂
+        dbias += ones @ dy[rows]  # β̄ = Σₙ ȳ
+        mean_gx = product @ (weight * mean_of)  # (1/C) Σⱼ gⱼ·x̂ⱼ
+        mean_g = dy[rows] @ (weight * mean_of)  # (1/C) Σⱼ gⱼ
+        d = np.multiply(x_hat[rows], -mean_gx[:, None], out=dx[rows])
+        d -= mean_g[:, None]
+        d += dy[rows] * weight
+        d *= rstd[rows]  # x̄ = r·(g − mean(g) − x̂·mean(g·x̂))
+    return dx, dweight, dbias

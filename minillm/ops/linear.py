@@ -1,0 +1,39 @@
+r"""The affine map $y = xW + b$, rows of $x$ being tokens; the weight is stored (in, out) as GPT-2's ``Conv1D`` does.
+
+Backward. With $L$ the loss and $\bar y = \partial L/\partial y$, the chain rule through $y_{nj} = \sum_i x_{ni}W_{ij} + b_j$ reads
+
+$$\bar x_{ni} = \sum_j \bar y_{nj} W_{ij}, \qquad \bar W_{ij} = \sum_n x_{ni}\bar y_{nj}, \qquad \bar b_j = \sum_n \bar y_{nj}.$$
+
+A weight is used by every row, so its gradient is a sum over all rows: over batch *and* time. Cost: one product forward,
+two backward, $2N\,C_{in}C_{out}$ operations each. Kept for the backward: $x$ (and $W$, by reference).
+"""
+
+import numpy as np
+
+
+def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, tuple]:
+    r"""Return $xW + b$.
+
+    Parameters
+    ----------
+    x : ndarray of shape (N, C_in)
+    weight : ndarray of shape (C_in, C_out)
+    bias : ndarray of shape (C_out,)
+
+    Returns
+    -------
+    y : ndarray of shape (N, C_out)
+    cache : tuple for :func:`linear_backward`
+    """
+    y = x @ weight
+    y += bias
+    return y, (x, weight)
+
+
+def linear_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C_out)."""
+    x, weight = cache
+    dx = dy @ weight.T
+    dweight = x.T @ dy
+    dbias = np.ones(len(dy), dy.dtype) @ dy  # a sum over rows, written as a product: BLAS is faster than .sum(0)
+    return dx, dweight, dbias

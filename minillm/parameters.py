@@ -1,0 +1,79 @@
+r"""θ: one flat vector that holds every parameter, with named views into it.
+
+An optimizer step, a gradient check, a Hessian–vector product and a checkpoint are then each a few lines of vector
+arithmetic, and the gradient is one vector of the same layout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+
+class Parameters(Mapping[str, np.ndarray]):
+    r"""Named arrays that lie one after the other in one contiguous vector $\theta \in \mathbb{R}^P$.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        Name and shape of each array, in the order in which they lie in the vector.
+    vector : ndarray of shape (P,), optional
+        The vector to view (not copied); zeros when absent.
+    dtype : dtype
+        The dtype of a vector made here; ignored when ``vector`` is given.
+
+    Raises
+    ------
+    ValueError
+        If ``vector`` is not a contiguous vector of exactly the right length.
+
+    Notes
+    -----
+    A name is found with or without the prefix ``transformer.`` that ``GPT2LMHeadModel`` puts before it.
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], vector: np.ndarray | None = None, dtype: np.dtype | type = np.float64
+    ) -> None:
+        self.shapes = dict(shapes)
+        size = sum(math.prod(shape) for shape in self.shapes.values())
+        self.vector = np.zeros(size, dtype) if vector is None else vector
+        if self.vector.shape != (size,) or not self.vector.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous vector of {size} parameters, got shape {self.vector.shape}")
+        self.slices: dict[str, slice] = {}
+        self._views: dict[str, np.ndarray] = {}
+        start = 0
+        for name, shape in self.shapes.items():
+            self.slices[name] = slice(start, start + math.prod(shape))
+            self._views[name] = self.vector[self.slices[name]].reshape(shape)
+            start = self.slices[name].stop
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        view = self._views.get(name)
+        if view is None:
+            view = self._views.get(name.removeprefix("transformer."))
+        if view is None:
+            near = difflib.get_close_matches(name, self._views, n=3)
+            raise KeyError(f"no parameter {name!r}" + (f"; near it: {', '.join(near)}" if near else ""))
+        return view
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def like(self, vector: np.ndarray | None = None) -> Parameters:
+        """Return the same names over another vector; over zeros of the same dtype when none is given."""
+        return Parameters(self.shapes, vector, dtype=self.vector.dtype)
+
+    def name_at(self, index: int) -> tuple[str, tuple[int, ...]]:
+        """Return the name of the array that holds position ``index`` of the vector, and the index within it."""
+        for name, span in self.slices.items():
+            if span.start <= index < span.stop:
+                inside = np.unravel_index(index - span.start, self.shapes[name])
+                return name, tuple(int(i) for i in inside)
+        raise IndexError(f"position {index} is outside of a vector of {self.vector.size} parameters")
