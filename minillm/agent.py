@@ -1,0 +1,125 @@
+"""The agent: a language model and its tokenizer that read a state as text and write an action as text.
+
+A prompt is the state's characters followed by the end-of-text token; the action is what the model writes up to the next
+end-of-text token. So states and actions may hold any character, newlines too, and an empty state is a prompt like any other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from minillm.decoding import Sampling, draw, read, sample, score
+from minillm.errors import UserError, require_integer
+from minillm.kv_cache import KeyValueCache
+from minillm.objectives import IGNORE
+from minillm.ops import log_softmax
+from minillm.tokenizer import CharTokenizer
+from minillm.transformer import GPT
+
+
+class Environment(Protocol):
+    """What :func:`interact` needs; ``envs.SimpleEnv`` is one."""
+
+    def get_state(self) -> str: ...
+    def step(self, action: str) -> tuple[float, str]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Actions for N states: their ``texts`` (N,), sampled ``ids`` (N, L) padded with −100, and ``log_probs`` (N,)."""
+
+    texts: np.ndarray
+    ids: np.ndarray
+    log_probs: np.ndarray
+
+
+class LLMAgent:
+    r"""A language model that acts.
+
+    Parameters
+    ----------
+    model : GPT
+    tokenizer : CharTokenizer
+    temperature, top_k, top_p
+        The distribution of each token; see :class:`minillm.decoding.Sampling`.
+    max_new_tokens : int
+        Longest action, its end token included. An action that is cut here has no end token.
+    rng : seed or numpy.random.Generator, optional
+        Source of the draws; fresh entropy when None.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        tokenizer: CharTokenizer,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        max_new_tokens: int = 20,
+        rng: Any = None,
+    ) -> None:
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise UserError(
+                f"a tokenizer of {tokenizer.vocab_size} ids does not fit a model of vocab_size {model.config.vocab_size}"
+            )
+        self.model, self.tokenizer = model, tokenizer
+        self.sampling = Sampling(temperature, top_k, top_p)
+        self.max_new_tokens = require_integer("max_new_tokens", max_new_tokens, 1)
+        self.rng = np.random.default_rng(rng)
+
+    def generate_action(self, state: str) -> str:
+        """Write an action for a state, character by character."""
+        return str(self.act([state]).texts[0])
+
+    def act(self, states: Sequence[str] | np.ndarray) -> Choice:
+        """Write an action for each of N states at once; equal states are read once."""
+        unique, inverse = np.unique(np.asarray(states), return_inverse=True)
+        past, logits = self._read(unique, room=self.max_new_tokens)
+        new = sample(
+            self.model, past.take(inverse), logits[inverse], self.max_new_tokens, self.sampling,
+            self.tokenizer.eos_token_id, self.rng,
+        )  # fmt: skip
+        written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
+        ids = np.where(written, new.ids, IGNORE)
+        log_probs = np.where(written, new.log_probs, 0).sum(axis=-1, dtype=np.float64)
+        return Choice(self._texts(new.ids, written), ids, log_probs)
+
+    def action_log_probs(self, states: Sequence[str] | np.ndarray, actions: Sequence[str] | np.ndarray) -> np.ndarray:
+        r"""Return $\log p(a \mid s)$, end token included, for N states and A action texts: shape (N, A), no sampling."""
+        unique, inverse = np.unique(np.asarray(states), return_inverse=True)
+        past, logits = self._read(unique, room=max(len(action) for action in actions))
+        return score(self.model, past, logits, [self._action_ids(a) for a in actions], self.sampling)[inverse]
+
+    def choose_action(self, state: str, actions: Sequence[str]) -> str:
+        r"""Draw from a finite set of actions, with $\pi(a) = p(a\mid s) / \sum_{a'} p(a'\mid s)$; exactly, without rejection."""
+        log_pi, _ = log_softmax(self.action_log_probs([state], actions))
+        return str(actions[int(draw(log_pi, self.rng.random(1))[0])])
+
+    def _read(self, states: np.ndarray, room: int) -> tuple[KeyValueCache, np.ndarray]:
+        ids, lengths = self.tokenizer.encode_batch(states)
+        longest, limit = int(lengths.max(initial=0)) + 1, self.model.config.n_positions
+        if longest > limit:
+            raise UserError(
+                f"prompt {int(lengths.argmax())} has {longest} tokens, more than n_positions = {limit}: {states[lengths.argmax()]!r:.60}"
+            )
+        ended = np.pad(ids, ((0, 0), (0, 1)), constant_values=self.tokenizer.eos_token_id)  # one more pad: the end token
+        return read(self.model, ended, lengths + 1, room=min(limit, longest + room))
+
+    def _action_ids(self, action: str) -> np.ndarray:
+        return np.append(self.tokenizer.encode(str(action)), self.tokenizer.eos_token_id)
+
+    def _texts(self, ids: np.ndarray, written: np.ndarray) -> np.ndarray:
+        rows = [self.tokenizer.decode(row[mask], skip_special_tokens=True) for row, mask in zip(ids, written, strict=True)]
+        return np.array(rows, dtype=np.str_)
+
+
+def interact(agent: LLMAgent, environment: Environment) -> tuple[float, str]:
+    """One turn of the loop: read the state, write the action, take the step; return ``(reward, next_state)``."""
+    state = environment.get_state()
+    action = agent.generate_action(state)
+    return environment.step(action)

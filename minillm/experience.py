@@ -1,0 +1,110 @@
+"""Experience: steps of episodes as arrays in memory, and as JSON lines on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from minillm.errors import UserError
+
+IGNORE = -100  # pads action_ids; the same mark as in minillm.objectives
+
+
+@dataclasses.dataclass(frozen=True)
+class Experience:
+    """M steps, ordered by episode and, within it, by time.
+
+    Attributes
+    ----------
+    states, actions, next_states : str arrays of shape (M,)
+        What the policy read, what it wrote (without the end token), and what came back.
+    rewards : float64 array of shape (M,)
+    terminated, truncated : bool arrays of shape (M,)
+    log_probs : float64 array of shape (M,)
+        Log-probability of the action, end token included, under the policy that chose it.
+    action_ids : int64 array of shape (M, L)
+        The tokens that were sampled, padded with −100. They are stored, never made again from the text.
+    episodes, steps : int64 arrays of shape (M,)
+        Number of the episode, and of the step within it, from 0.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    next_states: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    log_probs: np.ndarray
+    action_ids: np.ndarray
+    episodes: np.ndarray
+    steps: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    def take(self, rows: np.ndarray) -> Experience:
+        """Return the given steps (an index or mask array)."""
+        return Experience(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+    def returns(self) -> np.ndarray:
+        """Return the sum of rewards of each episode, in the order in which episodes first appear."""
+        _, episode = np.unique(self.episodes, return_inverse=True)
+        return np.bincount(episode, weights=self.rewards)
+
+
+def concatenate(parts: Iterable[Experience]) -> Experience:
+    """Join experiences; action ids are padded to the longest."""
+    parts = list(parts)
+    width = max(part.action_ids.shape[1] for part in parts)
+    columns = []
+    for field in dataclasses.fields(Experience):
+        arrays = [getattr(part, field.name) for part in parts]
+        if field.name == "action_ids":
+            arrays = [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=IGNORE) for a in arrays]
+        columns.append(np.concatenate(arrays))
+    return Experience(*columns)
+
+
+def write_jsonl(file: IO[str], experience: Experience, first_episode: int = 0) -> None:
+    """Append one JSON object a step to an open text file; episodes are numbered from ``first_episode``."""
+    columns = {field.name: getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
+    for row in zip(*columns.values(), strict=True):
+        step = dict(zip(columns, row, strict=True))
+        step["episodes"] += first_episode
+        step["action_ids"] = [i for i in step["action_ids"] if i != IGNORE]
+        file.write(json.dumps({_singular(name): value for name, value in step.items()}) + "\n")
+
+
+def read_jsonl(path: str | Path) -> Experience:
+    """Read what :func:`write_jsonl` wrote.
+
+    Raises
+    ------
+    UserError
+        If a line is not such an object; the message names the file and the line.
+    """
+    names = [_singular(field.name) for field in dataclasses.fields(Experience)]
+    rows = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                step = json.loads(line)
+                rows.append([step[name] for name in names])
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number}: not a step of experience ({error!r})") from None
+    if not rows:
+        raise UserError(f"{path} holds no steps")
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    width = max(len(ids) for ids in columns["action_ids"])
+    columns["action_ids"] = tuple([*ids, *[IGNORE] * (width - len(ids))] for ids in columns["action_ids"])
+    return Experience(*(np.array(column) for column in columns.values()))
+
+
+def _singular(name: str) -> str:
+    """The key on a line, which holds one step: ``states`` → ``state``; ``action_ids`` stays, being many."""
+    return name.removesuffix("s") if name != "action_ids" else name

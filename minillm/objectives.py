@@ -1,0 +1,172 @@
+r"""Objectives: functions of the logits at action positions that return ``(value, dlogits)``, dlogits being ∂value/∂logits.
+
+Every objective here depends on θ only through log-probabilities of the tokens taken, $\ell_{it} = \log p(b_{it}\mid b_{i,<t})$. It
+is therefore known by its coefficients $c_{it} = \partial F/\partial \ell_{it}$, and with $\partial\ell_v/\partial z_w = [v=w]-p_w$
+
+$$\frac{\partial F}{\partial z_{it}} = c_{it}\,(\mathrm{onehot}(b_{it}) - p_{it}) .$$
+
+A *set* and a *sample* are two different things. Over a set of distinct actions $J = \sum_i r_i\,p(b_i)$, and
+$\partial J/\partial\ell_{it} = r_i\,p(b_i)$ for every token of $b_i$. Over actions *sampled* from p the probability is already in the
+sampling: $\nabla J = E[r\,\nabla\log p(b)]$ is estimated by the mean, with coefficient $r_i/N$ (Williams 1992, REINFORCE). Using one for
+the other multiplies by p twice, or not at all.
+
+Targets hold the token taken at each position, aligned with the logits that predict it; ``IGNORE`` (−100) marks positions
+outside of the action, whose dlogits are exactly zero. Logits may be of any float or complex dtype.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minillm.errors import UserError
+from minillm.ops import log_softmax
+from minillm.returns import leave_one_out_advantages, mean_advantages
+
+IGNORE = -100
+BASELINES = ("none", "mean", "leave_one_out")
+
+
+def token_log_probs(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    r"""Return $\ell_{it}$, the log-probability of each target; 0 where the target is ``IGNORE``.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (..., V)
+    targets : integer ndarray of shape (...)
+
+    Raises
+    ------
+    UserError
+        If a target is neither ``IGNORE`` nor an id below V; the message names its position.
+    """
+    taken, index = _checked(logits, targets)
+    log_p, _ = log_softmax(logits)
+    return np.where(taken, np.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], 0)
+
+
+def weighted_log_likelihood(
+    logits: np.ndarray, targets: np.ndarray, coefficients: np.ndarray
+) -> tuple[np.generic, np.ndarray]:
+    r"""Return $F = \sum_{it} c_{it}\,\ell_{it}$ and $\partial F/\partial z = c\,(\mathrm{onehot} - p)$, for constant coefficients.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (B, T, V)
+    targets : integer ndarray of shape (B, T)
+    coefficients : ndarray that broadcasts to (B, T); not looked at where the target is ``IGNORE``
+
+    Notes
+    -----
+    With advantages as coefficients the *gradient* is the policy gradient, while the value means nothing: it can be zero at a
+    bad policy, and does not fall when the policy improves.
+    """
+    taken, index = _checked(logits, targets)
+    log_p, _ = log_softmax(logits)
+    c = np.where(taken, coefficients, 0).astype(log_p.dtype)
+    ell = np.take_along_axis(log_p, index[..., None], axis=-1)[..., 0]
+    value = (np.where(c != 0, ell, 0) * c).sum()
+    dlogits = np.exp(log_p)
+    dlogits *= -c[..., None]
+    flat = dlogits.reshape(-1, dlogits.shape[-1])  # a view
+    flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)
+    return value, dlogits
+
+
+def cross_entropy(
+    logits: np.ndarray, targets: np.ndarray, num_items_in_batch: int | None = None
+) -> tuple[np.generic, np.ndarray]:
+    r"""Return the mean negative log-likelihood $-\frac1n\sum_{it}\ell_{it}$ over the n targets that are not ``IGNORE``.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (B, T, V)
+    targets : integer ndarray of shape (B, T)
+    num_items_in_batch : int, optional
+        Divide by this n instead: the number of targets of the whole batch, when it is cut into micro-batches.
+
+    Returns
+    -------
+    value : scalar, in nats a token; 0 when every target is ignored
+    dlogits : ndarray of shape (B, T, V)
+    """
+    n = int((np.asarray(targets) != IGNORE).sum()) if num_items_in_batch is None else num_items_in_batch
+    return weighted_log_likelihood(logits, targets, np.asarray(-1 / max(n, 1)))
+
+
+def expected_reward(logits: np.ndarray, targets: np.ndarray, rewards: np.ndarray) -> tuple[np.generic, np.ndarray]:
+    r"""Return $J = \sum_i r_i\,p(b_i)$ over a *set* of distinct actions, and its exact gradient.
+
+    $p(b_i) = \exp\sum_t \ell_{it}$, so every token of $b_i$ has the coefficient $\partial J/\partial\ell_{it} = r_i\,p(b_i)$.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (B, T, V)
+        Row i belongs to action $b_i$.
+    targets : integer ndarray of shape (B, T)
+    rewards : ndarray of shape (B,)
+    """
+    p = np.exp(token_log_probs(logits, targets).sum(axis=-1))
+    coefficients = np.asarray(rewards) * p
+    _, dlogits = weighted_log_likelihood(logits, targets, coefficients[:, None])
+    return coefficients.sum(), dlogits
+
+
+def reinforce(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    rewards: np.ndarray,
+    baseline: str = "leave_one_out",
+    groups: np.ndarray | None = None,
+) -> tuple[np.generic, np.ndarray]:
+    r"""Return the surrogate $\frac1N\sum_i (r_i - b_i)\log p(b_i)$ over *sampled* actions; its gradient estimates $\nabla J$.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, T, V)
+    targets : integer ndarray of shape (N, T)
+        The sampled tokens, the end token among them.
+    rewards : ndarray of shape (N,)
+    baseline : {"leave_one_out", "mean", "none"}
+        ``"none"``: unbiased (Williams 1992, eq. 11). ``"leave_one_out"``: $b_i$ is the mean reward of the *others* of the
+        group, unbiased (Kool et al. 2019, "Buy 4 REINFORCE samples"; RLOO). ``"mean"``: $b_i$ is the mean with i in it; it
+        estimates $(1-1/G)\,\nabla J$ for groups of G.
+    groups : integer ndarray of shape (N,), optional
+        Label of the group (the prompt) of each action; one group when None.
+
+    Returns
+    -------
+    value : scalar
+        The surrogate; its value means nothing, its gradient does.
+    dlogits : ndarray of shape (N, T, V)
+
+    Notes
+    -----
+    A group of one has no others: its baseline is the mean reward of the whole batch without it, and its advantage is 0 when it
+    is the whole batch. Equal rewards give advantages of exactly 0.
+    """
+    r = np.asarray(rewards)
+    if r.shape != logits.shape[:1]:
+        raise UserError(f"rewards must have shape {logits.shape[:1]}, got {r.shape}")
+    groups = np.zeros(len(r), dtype=np.int64) if groups is None else np.asarray(groups)
+    if baseline == "none":
+        advantages = r
+    elif baseline == "mean":
+        advantages = mean_advantages(r, groups)
+    elif baseline == "leave_one_out":
+        advantages = leave_one_out_advantages(r, groups)
+    else:
+        raise UserError(f"baseline must be one of {', '.join(BASELINES)}, got {baseline!r}")
+    return weighted_log_likelihood(logits, targets, (advantages / max(len(r), 1))[:, None])
+
+
+def _checked(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of targets that count, and indices that are safe to gather with."""
+    targets = np.asarray(targets)
+    if targets.shape != logits.shape[:-1]:
+        raise UserError(f"targets must have shape {logits.shape[:-1]} to fit the logits, got {targets.shape}")
+    taken = targets != IGNORE
+    wrong = taken & ((targets < 0) | (targets >= logits.shape[-1]))
+    if wrong.any():
+        position = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise UserError(f"target {targets[position]} at position {position} is neither {IGNORE} nor below {logits.shape[-1]}")
+    return taken, np.where(taken, targets, 0)

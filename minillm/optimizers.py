@@ -1,0 +1,115 @@
+r"""Optimizers over the flat vector θ: each step is a few in-place array operations.
+
+They *minimise*: pass the gradient of a loss, or minus the gradient of an objective that is to grow.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minillm.errors import NonFiniteError, UserError
+from minillm.ops.blocks import row_blocks
+from minillm.parameters import Parameters
+
+
+class SGD:
+    r"""$\theta \leftarrow \theta - \eta\,g$, over ``parameters.vector`` in place."""
+
+    def __init__(self, parameters: Parameters, lr: float) -> None:
+        self.parameters, self.lr = parameters, _rate(lr)
+
+    def step(self, gradient: np.ndarray, lr: float | None = None) -> None:
+        """Move θ against ``gradient`` of shape (P,), with the rate ``lr`` or the one given at the start."""
+        self.parameters.vector -= (self.lr if lr is None else lr) * gradient
+
+
+class AdamW:
+    r"""Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2).
+
+    $$m \leftarrow \beta_1 m + (1-\beta_1)g, \quad v \leftarrow \beta_2 v + (1-\beta_2)g^2, \quad
+      \theta \leftarrow \theta - \eta\lambda\,\theta - \eta\,\frac{m/(1-\beta_1^t)}{\sqrt{v/(1-\beta_2^t)}+\epsilon}$$
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Changed in place. Matrices decay; gains, shifts and biases do not: each parameter is in exactly one of the two groups,
+        and a tied embedding is one matrix with one state.
+    lr : float
+        $\eta$.
+    betas : tuple of float
+    eps : float
+    weight_decay : float
+        $\lambda$.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        self.parameters, self.lr, self.betas, self.eps, self.weight_decay = parameters, _rate(lr), betas, eps, weight_decay
+        self.t = 0
+        self.m = np.zeros_like(parameters.vector)
+        self.v = np.zeros_like(parameters.vector)
+        self.decays = np.concatenate([np.full(view.size, view.ndim > 1) for view in parameters.values()])
+
+    def step(self, gradient: np.ndarray, lr: float | None = None) -> None:
+        """Move θ against ``gradient`` of shape (P,), with the rate ``lr`` or the one given at the start."""
+        lr = self.lr if lr is None else lr
+        self.t += 1
+        beta_1, beta_2 = self.betas
+        rate, root = lr / (1 - beta_1**self.t), math.sqrt(1 - beta_2**self.t)
+        for part in row_blocks(gradient.size, 1):
+            g, m, v, theta = gradient[part], self.m[part], self.v[part], self.parameters.vector[part]
+            m += (1 - beta_1) * (g - m)
+            v += (1 - beta_2) * (g * g - v)
+            denominator = np.sqrt(v)
+            denominator /= root
+            denominator += self.eps
+            theta -= (lr * self.weight_decay) * (theta * self.decays[part])
+            theta -= rate * (m / denominator)
+
+
+def clip_by_global_norm(gradient: np.ndarray, max_norm: float) -> float:
+    r"""Scale ``gradient`` in place by $\min(1, c/\|g\|)$ and return $\|g\|$ as it was; a zero gradient stays zero.
+
+    Raises
+    ------
+    NonFiniteError
+        If the norm is not finite; the gradient is then untouched.
+    """
+    norm = math.sqrt(float(gradient @ gradient))
+    if not math.isfinite(norm):
+        raise NonFiniteError(f"the norm of the gradient is {norm}")
+    if norm > max_norm:
+        gradient *= max_norm / norm
+    return norm
+
+
+def require_finite(what: str, layout: Parameters, vector: np.ndarray, step: int) -> None:
+    """Raise :class:`NonFiniteError` that names the array, the index and the step of the first entry that is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(vector))
+    if wrong.size:
+        name, index = layout.name_at(int(wrong[0]))
+        raise NonFiniteError(
+            f"{what} of {name} is {vector[wrong[0]]} at index {index} in step {step} ({wrong.size} of {vector.size} entries)"
+        )
+
+
+def warmup_cosine(step: int, warmup: int, total: int, lr: float, min_lr: float = 0.0) -> float:
+    r"""Return the rate of ``step`` (from 0): linear over ``warmup`` steps, then a half cosine down to ``min_lr`` at ``total``."""
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return min_lr + (lr - min_lr) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _rate(lr: float) -> float:
+    if not (lr >= 0 and math.isfinite(lr)):
+        raise UserError(f"lr must be finite and at least 0, got {lr}")
+    return lr

@@ -1,0 +1,77 @@
+r"""Rewards → returns → advantages, as array expressions.
+
+A baseline changes no expectation as long as it does not depend on the action it is subtracted from: $E[\nabla\log p(b)] = 0$,
+hence $E[(r-b)\,\nabla\log p] = E[r\,\nabla\log p]$. A mean over *other* episodes qualifies; a mean with the own one in it does not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def reward_to_go(rewards: np.ndarray, mask: np.ndarray | None = None, gamma: float = 1.0) -> np.ndarray:
+    r"""Return $G_t = r_t + \gamma\,G_{t+1}$ along the last axis.
+
+    Parameters
+    ----------
+    rewards : ndarray of shape (N, T)
+    mask : bool ndarray of shape (N, T), optional
+        Steps that exist. The others have return 0 and are passed over: neither their reward nor a discount counts.
+    gamma : float
+        Discount, a step.
+    """
+    mask = np.ones(rewards.shape, dtype=bool) if mask is None else mask
+    returns = np.zeros_like(rewards)
+    following = np.zeros_like(rewards[..., 0])
+    for t in reversed(range(rewards.shape[-1])):
+        following = np.where(mask[..., t], rewards[..., t] + gamma * following, following)
+        returns[..., t] = np.where(mask[..., t], following, 0)
+    return returns
+
+
+def mean_advantages(returns: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    r"""Return $r_i - \bar r_{g(i)}$, the mean taken over the whole group of i, itself included; exactly 0 when all are equal."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    deviation = returns - returns[first][group]
+    return deviation - (_sums(group, deviation) / np.bincount(group))[group]
+
+
+def leave_one_out_advantages(
+    returns: np.ndarray, groups: np.ndarray, episodes: np.ndarray | None = None
+) -> np.ndarray:
+    r"""Return $r_i - b_i$, where $b_i$ is the mean return of the members of i's group that come from *other* episodes.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (N,)
+    groups : ndarray of shape (N,)
+        What the baseline may depend on: the prompt, that is the state.
+    episodes : ndarray of shape (N,), optional
+        Which episode each member comes from; each one its own when None.
+
+    Returns
+    -------
+    advantages : ndarray of shape (N,)
+        Where the group has no other episode, $b_i$ is the mean over all other episodes of the batch; where there are none, the
+        advantage is 0. Exactly 0 when all returns are equal.
+    """
+    episodes = np.arange(len(returns)) if episodes is None else episodes
+    deviation = returns - returns[:1]  # a common shift cancels, and equal returns become exact zeros
+    others, number = _others(deviation, np.unique(groups, return_inverse=True)[1], episodes)
+    anyone, total = _others(deviation, np.zeros(len(returns), dtype=np.int64), episodes)
+    alone = number == 0
+    baseline = np.where(alone, anyone, others) / np.maximum(np.where(alone, total, number), 1)
+    return np.where(total == 0, 0, deviation - baseline)
+
+
+def _others(values: np.ndarray, group: np.ndarray, episodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each i: sum and number of the values of its group that come from other episodes."""
+    _, own = np.unique(np.stack([group, episodes]), axis=1, return_inverse=True)
+    own = own.reshape(-1)
+    sums = _sums(group, values)[group] - _sums(own, values)[own]
+    return sums, np.bincount(group)[group] - np.bincount(own)[own]
+
+
+def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of the values under each label."""
+    return np.bincount(labels, weights=values)

@@ -1,0 +1,248 @@
+r"""The method in four steps: **collect** experience, **fit** the language model to it, **act**, **improve** by the reward.
+
+    experience = collect(environments, uniform_policy(tokenizer, actions), episodes=512)
+    fit(model, tokenizer, experience)                                # maximum likelihood: the language of the environment
+    while learning:
+        experience = collect(environments, agent.act, episodes=256)  # act: the policy is now the language model
+        improve(model, tokenizer, experience, optimizer)             # one step along the estimated ∇J
+
+Here is the step from $J(\theta) = \sum_i r_i\,p(b_i;\theta)$, a sum over whole episodes i, to what :func:`improve` computes. An
+episode's probability is a product of the environment's chances, free of θ, and the policy's $\prod_t p(a_{it}\mid s_{it})$. So
+$\nabla p_i = p_i\sum_t\nabla\log p(a_{it}\mid s_{it})$, and with N episodes *sampled* from p
+
+$$\nabla J \approx \frac1N\sum_{i}\sum_t (G_{it} - b_{it})\,\nabla\log p(a_{it}\mid s_{it}),$$
+
+where $G_{it}$, the reward from t on, may stand for $r_i$, since earlier rewards do not depend on later actions, and any $b_{it}$
+that does not depend on $a_{it}$ may be subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minillm.agent import Choice
+from minillm.errors import NonFiniteError
+from minillm.experience import Experience
+from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
+from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
+from minillm.returns import leave_one_out_advantages, mean_advantages, reward_to_go
+from minillm.tokenizer import CharTokenizer
+from minillm.transformer import GPT
+
+Policy = Callable[[np.ndarray], Choice]
+PIECE_TOKENS = 8192  # tokens a piece of a batch that is differentiated at once
+
+
+def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
+    """Return a policy that draws each of the A action texts with probability 1/A, whatever the state."""
+    rng = np.random.default_rng(rng)
+    texts = np.asarray(actions)
+    ids, lengths = tokenizer.encode_batch(texts)
+    ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id).astype(np.int64)
+    ids[np.arange(ids.shape[1]) > lengths[:, None]] = IGNORE
+
+    def policy(states: np.ndarray) -> Choice:
+        index = rng.integers(len(texts), size=len(states))
+        return Choice(texts[index], ids[index], np.full(len(states), -np.log(len(texts))))
+
+    return policy
+
+
+def collect(environments: Any, policy: Policy, group: int = 1) -> Experience:
+    """Play one whole episode in each of N environments, all at once.
+
+    Parameters
+    ----------
+    environments : envs.VectorEnv with ``autoreset="disabled"``
+    policy : callable, N state texts → Choice
+        For example ``agent.act``.
+    group : int
+        Episodes come in groups of this size that share their start; a divisor of N.
+
+    Returns
+    -------
+    Experience with N episodes
+    """
+    states, _ = environments.reset(options={"group": group})
+    active = np.ones(len(states), dtype=bool)
+    actions = np.full(len(states), "", dtype=object)
+    turns = []
+    while active.any():
+        rows = np.flatnonzero(active)
+        choice = policy(states[rows])
+        actions[rows] = choice.texts
+        following, rewards, terminated, truncated, _ = environments.step(actions.tolist(), where=active)
+        came = (a[rows] for a in (following, rewards, terminated, truncated))
+        turns.append((rows, states[rows], choice, *came))
+        active = active & ~(terminated | truncated)
+        states = following
+    return _in_order(turns)
+
+
+def _in_order(turns: list[tuple]) -> Experience:
+    """Sort what N environments did turn by turn into episode after episode."""
+    width = max(choice.ids.shape[1] for _, _, choice, *_ in turns)
+    ids = [np.pad(c.ids, ((0, 0), (0, width - c.ids.shape[1])), constant_values=IGNORE) for _, _, c, *_ in turns]
+    rows, states, _, following, rewards, terminated, truncated = (np.concatenate(c) if i != 2 else c for i, c in enumerate(zip(*turns, strict=True)))
+    experience = Experience(
+        states=states,
+        actions=np.concatenate([choice.texts for _, _, choice, *_ in turns]),
+        next_states=following,
+        rewards=rewards,
+        terminated=terminated,
+        truncated=truncated,
+        log_probs=np.concatenate([choice.log_probs for _, _, choice, *_ in turns]),
+        action_ids=np.concatenate(ids),
+        episodes=rows,
+        steps=np.repeat(np.arange(len(turns)), [len(turn[0]) for turn in turns]),
+    )
+    return experience.take(np.argsort(rows, kind="stable"))
+
+
+def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of state, action and what came back (reward and next state), each with its end token.
+
+    Returns
+    -------
+    ids : int64 array of shape (M, T + 1), padded on the right with the end token
+    lengths : int64 array of shape (M,)
+    """
+    came_back = [f"{reward:g}\n{state}" for reward, state in zip(experience.rewards, experience.next_states, strict=True)]
+    eos = tokenizer.eos_token_id
+    rows = [
+        np.concatenate([tokenizer.encode(str(state)), [eos], ids[ids != IGNORE], tokenizer.encode(back), [eos]])
+        for state, ids, back in zip(experience.states, experience.action_ids, came_back, strict=True)
+    ]
+    lengths = np.array([len(row) for row in rows])
+    ids = np.full((len(rows), lengths.max()), eos, dtype=np.int64)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    return ids, lengths
+
+
+def decision_ids(tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (M, T) and targets (M, T) of decisions: the targets are the action's tokens, all else ``IGNORE``."""
+    prompts, lengths = tokenizer.encode_batch(states)
+    L = action_ids.shape[1]
+    sequence = np.full((len(prompts), prompts.shape[1] + 1 + L), tokenizer.eos_token_id, dtype=np.int64)
+    sequence[:, : prompts.shape[1]] = prompts
+    targets = np.full(sequence.shape, IGNORE, dtype=np.int64)
+    columns = lengths[:, None] + np.arange(L)  # the logits at the prompt's end token predict the action's first
+    np.put_along_axis(targets, columns, action_ids, axis=1)
+    np.put_along_axis(sequence, columns + 1, np.where(action_ids == IGNORE, tokenizer.eos_token_id, action_ids), axis=1)
+    return sequence[:, :-1], targets[:, :-1]
+
+
+def fit(
+    model: GPT,
+    tokenizer: CharTokenizer,
+    experience: Experience,
+    *,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    rng: Any,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    r"""Fit the language model to experience: maximise $\sum\log p(\text{state, action, what came back};\theta)$ by AdamW.
+
+    Parameters
+    ----------
+    model : GPT
+        Changed in place.
+    tokenizer : CharTokenizer
+    experience : Experience
+    steps, batch_size : int
+        Number of updates, and of transcripts in each, drawn with replacement.
+    lr : float
+        Highest rate: linear warm-up over a tenth of the steps, then a cosine down to a tenth of it.
+    rng : seed or numpy.random.Generator
+    on_step : callable, (step, loss in nats a token)
+
+    Raises
+    ------
+    NonFiniteError
+        If a loss or a gradient is not finite; the parameters of the step before it stay.
+    """
+    rng = np.random.default_rng(rng)
+    ids, lengths = transcript_ids(tokenizer, experience)
+    targets = np.where(np.arange(1, ids.shape[1]) < lengths[:, None], ids[:, 1:], IGNORE)
+    optimizer = AdamW(model.parameters, lr)
+    for step in range(steps):
+        rows = rng.integers(len(ids), size=batch_size)
+        width = int(lengths[rows].max()) - 1
+        logits, cache = model.forward(ids[rows, :width])
+        loss, dlogits = cross_entropy(logits, targets[rows, :width])
+        if not np.isfinite(loss):
+            raise NonFiniteError(f"the loss is {loss} in step {step} of fit")
+        descend(model, optimizer, model.backward(dlogits, cache), step, warmup_cosine(step, steps // 10, steps, lr, lr / 10))
+        on_step(step, float(loss))
+
+
+def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:
+    r"""Return $c = (G_{it}-b_{it})/N$ for each step: the derivative of the surrogate by $\log p(a_{it}\mid s_{it})$.
+
+    The group of a step is its state, the prompt; with ``"leave_one_out"`` the baseline is the mean return from the same state
+    in *other* episodes, which is unbiased.
+    """
+    _, episode = np.unique(experience.episodes, return_inverse=True)
+    N, H = int(episode.max()) + 1, int(experience.steps.max()) + 1
+    rewards, mask = np.zeros((N, H)), np.zeros((N, H), dtype=bool)
+    rewards[episode, experience.steps], mask[episode, experience.steps] = experience.rewards, True
+    returns = reward_to_go(rewards, mask)[episode, experience.steps]
+    _, state = np.unique(experience.states, return_inverse=True)
+    if baseline == "none":
+        return returns / N
+    if baseline == "mean":
+        return mean_advantages(returns, state) / N
+    return leave_one_out_advantages(returns, state, episode) / N
+
+
+def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience, c: np.ndarray) -> np.ndarray:
+    r"""Return $\sum_k c_k\,\nabla\log p(a_k\mid s_k)$ over the steps of experience, exactly, with the least work.
+
+    Equal decisions are differentiated once, with the sum of their coefficients; those whose sum is zero, not at all; and
+    those of similar length together.
+    """
+    keys = np.concatenate([np.unique(experience.states, return_inverse=True)[1][:, None], experience.action_ids], axis=1)
+    _, first, same = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    c = np.bincount(same.reshape(-1), weights=c)
+    first, c = first[c != 0], c[c != 0]
+    ids, targets = decision_ids(tokenizer, experience.states[first], experience.action_ids[first])
+    gradient = np.zeros_like(model.parameters.vector)
+    pieces = max(1, -(-ids.size // PIECE_TOKENS))
+    for rows in np.array_split(np.arange(len(ids)), pieces):
+        logits, cache = model.forward(ids[rows])
+        _, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows, None])
+        gradient += model.backward(dlogits, cache)
+    return gradient
+
+
+def improve(
+    model: GPT,
+    tokenizer: CharTokenizer,
+    experience: Experience,
+    optimizer: AdamW,
+    *,
+    step: int,
+    lr: float | None = None,
+    baseline: str = "leave_one_out",
+) -> None:
+    r"""Take one step of the optimizer along the REINFORCE estimate of $\nabla J$ from episodes that the model played.
+
+    Raises
+    ------
+    NonFiniteError
+        If the gradient is not finite; the parameters stay as they were.
+    """
+    gradient = policy_gradient(model, tokenizer, experience, coefficients(experience, baseline))
+    descend(model, optimizer, -gradient, step, lr)
+
+
+def descend(model: GPT, optimizer: AdamW, gradient: np.ndarray, step: int, lr: float | None, max_norm: float = 1.0) -> None:
+    """Check the gradient, clip its norm, take the step."""
+    require_finite("the gradient", model.parameters, gradient, step)
+    clip_by_global_norm(gradient, max_norm)
+    optimizer.step(gradient, lr)

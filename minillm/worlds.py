@@ -1,0 +1,26 @@
+"""The package ``envs`` of this distribution, and not another of the same name that stands before it on the path."""
+
+from __future__ import annotations
+
+import types
+
+from minillm.errors import UserError
+
+
+def load_envs() -> types.ModuleType:
+    """Import ``envs`` and return it.
+
+    Raises
+    ------
+    UserError
+        If a foreign package named ``envs`` shadows ours; the message says where it lies.
+    """
+    import envs
+
+    if getattr(envs, "DISTRIBUTION", None) != "minillm-numpy":
+        where = getattr(envs, "__file__", None) or list(getattr(envs, "__path__", ["?"]))[0]
+        raise UserError(
+            f"the package 'envs' at {where} is not the one of minillm-numpy and shadows it; run from another directory or "
+            f"remove it from sys.path"
+        )
+    return envs
