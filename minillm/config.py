@@ -32,6 +32,8 @@ class GPTConfig:
         $\epsilon \ge 0$ of every layer normalisation.
     tie_word_embeddings : bool
         Whether the head that gives the logits is the token embedding itself.
+    initializer_range : float
+        Standard deviation of the initial weights; GPT-2 has 0.02, narrow models learn faster from more.
 
     Raises
     ------
@@ -48,9 +50,10 @@ class GPTConfig:
     activation_function: str = "gelu_new"
     layer_norm_epsilon: float = 1e-5
     tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name, minimum in dict(vocab_size=1, n_positions=1, n_embd=1, n_layer=0, n_head=1).items():
+        for name, minimum in dict(vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1).items():
             require_integer(name, getattr(self, name), minimum)
         if self.n_inner is not None:
             require_integer("n_inner", self.n_inner, 1)
@@ -60,8 +63,9 @@ class GPTConfig:
             raise UserError(
                 f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {self.activation_function!r}"
             )
-        if not (self.layer_norm_epsilon >= 0 and math.isfinite(self.layer_norm_epsilon)):
-            raise UserError(f"layer_norm_epsilon must be finite and at least 0, got {self.layer_norm_epsilon}")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
+                raise UserError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
 
     @property
     def inner(self) -> int:

@@ -146,9 +146,9 @@ def read(
         raise UserError(f"prompt {int(np.argmin(lengths))} is empty; start it with the end-of-text token")
     if past is None:
         past = KeyValueCache(model.config, len(ids), model.parameters.vector.dtype, room)
-    logits, _ = model.forward(ids, past=past, keep=False)
+    logits, _ = model.forward(ids, at=lengths[:, None] - 1, past=past, keep=False)
     past.lengths = past.lengths + lengths
-    return past, logits[np.arange(len(ids)), lengths - 1]
+    return past, logits[:, 0]
 
 
 def advance(model: GPT, past: KeyValueCache, tokens: np.ndarray) -> np.ndarray:

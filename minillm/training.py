@@ -122,17 +122,18 @@ def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np
     return ids, lengths
 
 
-def decision_ids(tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (M, T) and targets (M, T) of decisions: the targets are the action's tokens, all else ``IGNORE``."""
+def decision_ids(
+    tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what scores M decisions: prompts and actions as ids (M, T), and at which columns (M, L) which targets (M, L) follow."""
     prompts, lengths = tokenizer.encode_batch(states)
     L = action_ids.shape[1]
-    sequence = np.full((len(prompts), prompts.shape[1] + 1 + L), tokenizer.eos_token_id, dtype=np.int64)
-    sequence[:, : prompts.shape[1]] = prompts
-    targets = np.full(sequence.shape, IGNORE, dtype=np.int64)
-    columns = lengths[:, None] + np.arange(L)  # the logits at the prompt's end token predict the action's first
-    np.put_along_axis(targets, columns, action_ids, axis=1)
-    np.put_along_axis(sequence, columns + 1, np.where(action_ids == IGNORE, tokenizer.eos_token_id, action_ids), axis=1)
-    return sequence[:, :-1], targets[:, :-1]
+    ids = np.full((len(prompts), prompts.shape[1] + L), tokenizer.eos_token_id, dtype=np.int64)
+    ids[:, : prompts.shape[1]] = prompts
+    at = lengths[:, None] + np.arange(L)  # the logits at the prompt's end token predict the action's first token
+    written = np.where(action_ids == IGNORE, tokenizer.eos_token_id, action_ids)
+    np.put_along_axis(ids, at[:, 1:], written[:, :-1], axis=1)
+    return ids, at, action_ids
 
 
 def fit(
@@ -210,11 +211,11 @@ def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience
     _, first, same = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     c = np.bincount(same.reshape(-1), weights=c)
     first, c = first[c != 0], c[c != 0]
-    ids, targets = decision_ids(tokenizer, experience.states[first], experience.action_ids[first])
+    ids, at, targets = decision_ids(tokenizer, experience.states[first], experience.action_ids[first])
     gradient = np.zeros_like(model.parameters.vector)
     pieces = max(1, -(-ids.size // PIECE_TOKENS))
     for rows in np.array_split(np.arange(len(ids)), pieces):
-        logits, cache = model.forward(ids[rows])
+        logits, cache = model.forward(ids[rows], at=at[rows])
         _, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows, None])
         gradient += model.backward(dlogits, cache)
     return gradient

@@ -19,18 +19,8 @@ import numpy as np
 from minillm.config import GPTConfig
 from minillm.errors import UserError
 from minillm.kv_cache import KeyValueCache
-from minillm.ops import (
-    attention,
-    attention_backward,
-    embedding,
-    embedding_backward,
-    gelu_new,
-    gelu_new_backward,
-    layernorm,
-    layernorm_backward,
-    linear,
-    linear_backward,
-)
+from minillm.block import block, block_backward
+from minillm.ops import embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters
 
 
@@ -41,8 +31,8 @@ class GPT:
     ----------
     config : GPTConfig
     rng : seed or numpy.random.Generator
-        Source of the initial parameters: GPT-2's rule, normal with standard deviation 0.02, and
-        $0.02/\sqrt{2\,n_{layer}}$ for the two projections of a block that end in the residual stream; gains 1, biases 0.
+        Source of the initial parameters: GPT-2's rule, normal with standard deviation $\sigma$ = ``initializer_range``, and
+        $\sigma/\sqrt{2\,n_{layer}}$ for the two projections of a block that end in the residual stream; gains 1, biases 0.
     dtype : dtype
         float32 by default; float64, longdouble and complex128 work throughout.
 
@@ -58,9 +48,9 @@ class GPT:
         rng = np.random.default_rng(rng)
         for name, view in self.parameters.items():
             if name.endswith("c_proj.weight"):
-                view[...] = rng.normal(0.0, 0.02 / math.sqrt(2 * config.n_layer), view.shape)
+                view[...] = rng.normal(0.0, config.initializer_range / math.sqrt(2 * config.n_layer), view.shape)
             elif view.ndim == 2:
-                view[...] = rng.normal(0.0, 0.02, view.shape)
+                view[...] = rng.normal(0.0, config.initializer_range, view.shape)
             elif name.endswith("weight"):
                 view[...] = 1
 
@@ -77,7 +67,7 @@ class GPT:
         return GPT.from_vector(self.config, self.parameters.vector.astype(dtype))
 
     def forward(
-        self, ids: np.ndarray, *, past: KeyValueCache | None = None, keep: bool = True
+        self, ids: np.ndarray, *, at: np.ndarray | None = None, past: KeyValueCache | None = None, keep: bool = True
     ) -> tuple[np.ndarray, tuple]:
         r"""Return the logits $z_{btv}$ of the token that follows position t.
 
@@ -86,6 +76,9 @@ class GPT:
         ids : integer array of shape (B, T) or (T,)
             T at most ``n_positions``. Rows of different lengths are padded on the right with any id: a causal model
             does not look there.
+        at : integer array of shape (B, n), optional
+            Columns of ``ids`` whose logits are wanted; all when None. The last block then works on these positions alone
+            (its keys and values still come from all): most of a prompt's cost where only the action is scored.
         past : KeyValueCache, optional
             Keys and values of earlier tokens. ``ids`` then go on from ``past.lengths``; their keys and values are
             written into it, the lengths are left to the caller.
@@ -94,7 +87,7 @@ class GPT:
 
         Returns
         -------
-        logits : ndarray of shape (B, T, V), or (T, V) for one sequence
+        logits : ndarray of shape (B, T, V), or (T, V) for one sequence; (B, n, V) with ``at``
         cache : tuple for :meth:`backward`; empty when ``keep`` is false
 
         Raises
@@ -103,24 +96,24 @@ class GPT:
             If there are more than ``n_positions`` tokens, or an id is outside of the vocabulary (naming its position).
         """
         ids = np.asarray(ids)
-        shape = ids.shape
+        shape = ids.shape if at is None else at.shape
         ids = self._checked(np.atleast_2d(ids), past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
+        h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
         if past is None:
             visible = np.tri(T, dtype=bool)
-            h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
             h.reshape(B, T, -1)[...] += theta["wpe.weight"][:T]
         else:
             positions = past.lengths[:, None] + np.arange(T)
             visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
-            h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
             h += theta["wpe.weight"][positions.reshape(-1)]
             past.ids[np.arange(B)[:, None], positions] = ids
         blocks = []
         for layer in range(config.n_layer):
             remember = past.writer(layer, T) if past is not None else None
-            h, kept = _block(h, theta, f"h.{layer}.", config, (B, T), visible, remember, keep)
+            last = at if layer == config.n_layer - 1 else None
+            h, kept = block(h, theta, f"h.{layer}.", config, (B, T), visible, last, remember, keep)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
         logits = (y @ theta[self._head].T).reshape(*shape, -1)
@@ -141,11 +134,11 @@ class GPT:
         """
         theta, gradient = self.parameters, self.parameters.like()
         tokens, blocks, y, final, (B, T) = cache
-        dz = dlogits.reshape(B * T, -1)
+        dz = dlogits.reshape(len(y), -1)
         gradient[self._head][...] = dz.T @ y
         dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dz @ theta[self._head], final)
         for layer in reversed(range(self.config.n_layer)):
-            dh = _block_backward(dh, blocks[layer], gradient, f"h.{layer}.", (B, T))
+            dh = block_backward(dh, blocks[layer], gradient, f"h.{layer}.", (B, T))
         gradient["wpe.weight"][:T] = dh.reshape(B, T, -1).sum(axis=0)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
@@ -173,52 +166,3 @@ class GPT:
                 f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
             )
         return ids
-
-
-def _block(h, theta, name, config, shape, visible, remember, keep):
-    r"""$a = h + \mathrm{Attn}(\mathrm{LN}_1 h)$, then $h' = a + \mathrm{MLP}(\mathrm{LN}_2 a)$; h has shape (B·T, C)."""
-    B, T = shape
-    x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], config.layer_norm_epsilon)
-    qkv, c_attn = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
-    q, k, v = _heads(qkv.reshape(B, T, 3, config.n_head, -1))
-    if remember is not None:
-        k, v = remember(k, v)
-    merged = np.empty((B, T, *q.shape[1::2]), h.dtype)  # (B, T, H, D): heads side by side again
-    _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2))
-    o, c_proj = linear(merged.reshape(h.shape), theta[name + "attn.c_proj.weight"], theta[name + "attn.c_proj.bias"])
-    a = np.add(h, o, out=o)
-    x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], config.layer_norm_epsilon)
-    u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
-    g, gelu = gelu_new(u, keep)
-    m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
-    m += a
-    return m, (ln_1, c_attn, attended, c_proj, ln_2, c_fc, gelu, mlp_proj) if keep else None
-
-
-def _block_backward(dh, cache, gradient, name, shape):
-    """The lines of :func:`_block` in reverse order; each sum has its branches' gradients added."""
-    ln_1, c_attn, attended, c_proj, ln_2, c_fc, gelu, mlp_proj = cache
-    B, T = shape
-
-    def collect(layer, backward, dy, kept):
-        dx, gradient[name + layer + ".weight"][...], gradient[name + layer + ".bias"][...] = backward(dy, kept)
-        return dx
-
-    dg = collect("mlp.c_proj", linear_backward, dh, mlp_proj)
-    du = gelu_new_backward(dg, gelu)
-    dx = collect("mlp.c_fc", linear_backward, du, c_fc)
-    da = collect("ln_2", layernorm_backward, dx, ln_2)
-    da += dh
-    dmerged = collect("attn.c_proj", linear_backward, da, c_proj)
-    dq, dk, dv = attention_backward(dmerged.reshape(B, T, -1, attended[0].shape[-1]).swapaxes(1, 2), attended)
-    dqkv = np.stack([dq, dk, dv], axis=2).transpose(0, 3, 2, 1, 4)  # (B, H, 3, T, D) → (B, T, 3, H, D)
-    dx = collect("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), c_attn)
-    dh_1 = collect("ln_1", layernorm_backward, dx, ln_1)
-    dh_1 += da
-    return dh_1
-
-
-def _heads(qkv: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(B, T, 3, H, D) → three views (B, H, T, D)."""
-    q, k, v = qkv.transpose(2, 0, 3, 1, 4)
-    return q, k, v

@@ -1,0 +1,119 @@
+r"""One block of the transformer: $a = h + \mathrm{Attn}(\mathrm{LN}_1(h))$, then $h' = a + \mathrm{MLP}(\mathrm{LN}_2(a))$.
+
+The backward is the lines of the forward in reverse order. Each sum passes its gradient to both of its terms, so where a value
+is used twice, two gradients are added: $\bar a = \bar h' + \mathrm{LN}_2^\top(\dots)$ and $\bar h = \bar a + \mathrm{LN}_1^\top(\dots)$.
+
+The last block may work at some positions only (``at``): queries, residual and MLP there, keys and values everywhere. Picking rows
+is an embedding look-up in the matrix of activations, and its backward adds the rows' gradients where they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minillm.config import GPTConfig
+from minillm.ops import (
+    attention,
+    attention_backward,
+    embedding,
+    embedding_backward,
+    gelu_new,
+    gelu_new_backward,
+    layernorm,
+    layernorm_backward,
+    linear,
+    linear_backward,
+)
+from minillm.parameters import Parameters
+
+Write = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def block(
+    h: np.ndarray,
+    theta: Parameters,
+    name: str,
+    config: GPTConfig,
+    shape: tuple[int, int],
+    visible: np.ndarray,
+    at: np.ndarray | None,
+    remember: Write | None,
+    keep: bool,
+) -> tuple[np.ndarray, tuple | None]:
+    """Return the residual stream after the block.
+
+    Parameters
+    ----------
+    h : ndarray of shape (B·T, C)
+    theta : Parameters
+    name : str
+        Prefix of the block's parameters, ``"h.0."``.
+    config : GPTConfig
+    shape : (B, T)
+    visible : bool ndarray that broadcasts to (B, H, T, keys)
+    at : integer ndarray of shape (B, n) or None
+        Columns to go on with; all when None.
+    remember : callable or None
+        Stores new keys and values (B, H, T, D) and returns all so far; see :class:`minillm.kv_cache.KeyValueCache`.
+    keep : bool
+        Whether ``cache`` is made.
+
+    Returns
+    -------
+    h : ndarray of shape (B·T, C) or (B·n, C)
+    cache : tuple for :func:`block_backward`, or None
+    """
+    B, T = shape
+    eps = config.layer_norm_epsilon
+    picked = None
+    x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps)
+    qkv, c_attn = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
+    q, k, v = qkv.reshape(B, T, 3, config.n_head, -1).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
+    if at is not None:
+        h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
+        q = np.take_along_axis(q, at[:, None, :, None], axis=2)
+        visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
+    if remember is not None:
+        k, v = remember(k, v)
+    merged = np.empty((B, q.shape[2], config.n_head, q.shape[3]), h.dtype)  # heads side by side again
+    _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2))
+    o, attn_proj = linear(merged.reshape(h.shape), theta[name + "attn.c_proj.weight"], theta[name + "attn.c_proj.bias"])
+    a = np.add(h, o, out=o)
+    x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
+    u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
+    g, gelu = gelu_new(u, keep)
+    m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
+    m += a
+    return m, (ln_1, c_attn, picked, attended, attn_proj, ln_2, c_fc, gelu, mlp_proj) if keep else None
+
+
+def block_backward(
+    dh: np.ndarray, cache: tuple, gradient: Parameters, name: str, shape: tuple[int, int]
+) -> np.ndarray:
+    """Return the gradient (B·T, C) of the block's input, and write those of its parameters into ``gradient``."""
+    ln_1, c_attn, picked, attended, attn_proj, ln_2, c_fc, gelu, mlp_proj = cache
+    B, T = shape
+
+    def through(layer: str, backward: Callable, dy: np.ndarray, kept: tuple) -> np.ndarray:
+        dx, gradient[name + layer + ".weight"][...], gradient[name + layer + ".bias"][...] = backward(dy, kept)
+        return dx
+
+    dg = through("mlp.c_proj", linear_backward, dh, mlp_proj)
+    du = gelu_new_backward(dg, gelu)
+    dx = through("mlp.c_fc", linear_backward, du, c_fc)
+    da = through("ln_2", layernorm_backward, dx, ln_2)
+    da += dh
+    dmerged = through("attn.c_proj", linear_backward, da, attn_proj)
+    H, D = attended[0].shape[1::2]
+    dq, dk, dv = attention_backward(dmerged.reshape(B, -1, H, D).swapaxes(1, 2), attended)
+    if picked is not None:
+        da = embedding_backward(da, picked)
+        rows = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked)
+        dq = rows.reshape(B, T, H, D).swapaxes(1, 2)
+    dqkv = np.stack([dq, dk, dv], axis=2).transpose(0, 3, 2, 1, 4)  # (B, H, 3, T, D) → (B, T, 3, H, D)
+    dx = through("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), c_attn)
+    dh = through("ln_1", layernorm_backward, dx, ln_1)
+    dh += da
+    return dh
