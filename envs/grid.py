@@ -9,7 +9,7 @@ from envs.errors import EnvError
 from envs.mdp import ExactMDP
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-GOAL_REWARD, STEP_COST, INVALID_COST, STEPS_PER_SIDE = 1.0, 0.05, 0.1, 4
+GOAL_REWARD, STEP_COST, INVALID_COST, STEPS_PER_SIDE = 1.0, 0.05, 0.1, 2
 LARGEST = 12
 
 
@@ -18,7 +18,7 @@ def empty(id: str, n: int) -> ExactMDP:
 
     Every step costs ``STEP_COST`` = 0.05, reaching the goal pays ``GOAL_REWARD`` = 1 and ends the episode (drawn ``*``); the border stops a
     move. A string that is not one of ``up down left right`` leaves the state unchanged and costs ``INVALID_COST`` = 0.1. The horizon
-    is ``STEPS_PER_SIDE``·N = 4N steps. There are $N^2(N^2-1)$ states before the goal and $N^2$ on it.
+    is ``STEPS_PER_SIDE``·N = 2N steps. There are $N^2(N^2-1)$ states before the goal and $N^2$ on it.
     """
     if not 3 <= n <= LARGEST:
         raise EnvError(f"{id}: N must be between 3 and {LARGEST}")
