@@ -1,0 +1,144 @@
+"""The command ``minillm``: reads arguments, calls the library, prints. Exit status 2 and one line on stderr for a user's error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from minillm import __version__
+from minillm.errors import MissingExtra, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message as one line on stderr and exit with status 2."""
+        print(f"{self.prog}: {message} (try {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("minillm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `minillm play RUN | head`
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except ValueError as error:
+        from minillm.worlds import load_envs
+
+        if isinstance(error, load_envs().EnvError):
+            return _fail(str(error))
+        raise
+
+
+def _fail(message: str) -> int:
+    print(f"minillm: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="minillm", description="An LLM agent in pure NumPy: collect, fit, act, improve.")
+    parser.add_argument("--version", action="version", version=f"minillm {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add_train(commands)
+    play = commands.add_parser("play", help="replay a trained agent, step by step as text")
+    play.add_argument("run", type=Path, help="a directory that minillm train made")
+    play.add_argument("--episodes", type=_count, default=1)
+    play.add_argument("--seed", type=_seed, default=0)
+    play.add_argument("--temperature", type=float, default=1.0, help="0 takes the most probable character")
+    play.add_argument("--top-k", type=int, default=None)
+    play.add_argument("--top-p", type=float, default=None)
+    play.set_defaults(command=_play)
+    evaluate = commands.add_parser("evaluate", help="exact J of a trained agent, from its checkpoint")
+    evaluate.add_argument("run", type=Path)
+    evaluate.set_defaults(command=_evaluate)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser("train", help="the main job: collect, fit, act, improve")
+    train.add_argument("env", nargs="?", default="grid/empty-5", metavar="ENV", help="an environment (grid/empty-5)")
+    train.add_argument("--seed", type=_seed, default=0)
+    train.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
+    train.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
+    train.add_argument("--baseline", choices=("leave_one_out", "mean", "none"), default=None)
+    for name, kind in dict(collect_episodes=_count, fit_steps=_count, fit_lr=float, improve_steps=_count, improve_episodes=_count,
+                           improve_lr=float, n_embd=_count, n_layer=_count, n_head=_count).items():  # fmt: skip
+        train.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
+    train.set_defaults(command=_train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    from minillm import checkpoint, report
+    from minillm.run import Run, TrainConfig
+
+    chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
+    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
+    default = Path("runs") / f"{config.env.replace('/', '-')}-seed{config.seed}"
+    out = options.out or checkpoint.fresh_directory(default)
+    from minillm.worlds import load_envs
+
+    load_envs().exact(config.env)  # an unknown environment leaves no directory behind
+    run = Run(config, checkpoint.prepare_directory(out, options.overwrite))
+    summary = run.execute()
+    print(report.table(summary))
+    print(report.episodes(run.agent, config.env, seed=config.seed, episodes=3))
+    try:
+        report.picture(run, summary)
+        print(f"learning curve: {out / 'curve.png'}")
+    except MissingExtra as missing:
+        print(f"no curve.png: {missing}")
+    print(f"run: {out}   (minillm play {out}, minillm evaluate {out})")
+    return 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    from minillm import report
+    from minillm.decoding import Sampling
+    from minillm.run import load_run
+
+    agent, mdp, _ = load_run(options.run)
+    agent.sampling = Sampling(options.temperature, options.top_k, options.top_p)
+    for text in report.stream(agent, mdp.id, options.seed, options.episodes):
+        print(text, flush=True)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from minillm.run import exact_value, load_run
+
+    agent, mdp, _ = load_run(options.run)
+    print(f"exact J of {mdp.id}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
+    return 0
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a seed is an integer, got {text!r}") from None
+    if seed < 0:
+        raise argparse.ArgumentTypeError(f"a seed is at least 0, got {seed}")
+    return seed
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
+    return count

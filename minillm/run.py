@@ -1,0 +1,247 @@
+"""The main job: collect, fit, act, improve, in one run directory, with exact J before, between and after."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from minillm import checkpoint
+from minillm.agent import LLMAgent
+from minillm.config import GPTConfig
+from minillm.errors import CheckpointError, RunDirectoryError, require_integer
+from minillm.experience import Experience, write_jsonl
+from minillm.optimizers import AdamW, warmup_cosine
+from minillm.progress import Progress
+from minillm.tokenizer import CharTokenizer
+from minillm.training import collect, fit, improve, uniform_policy
+from minillm.transformer import GPT
+from minillm.worlds import load_envs
+
+NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
+CURVE_POINTS = 10  # exact J is computed this often while improving
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What a run depends on; ``config.json`` holds it.
+
+    Parameters
+    ----------
+    env : str
+    seed : int
+    n_embd, n_layer, n_head : int
+        The transformer's size.
+    initializer_range : float
+    collect_episodes : int
+        Episodes of the uniform policy.
+    fit_steps, fit_batch_size, fit_lr
+        The maximum-likelihood phase: AdamW, warm-up, cosine.
+    improve_steps, improve_episodes, improve_lr
+        The reinforcement phase: updates, episodes in each, and the rate (warm-up over a twentieth, then a cosine to a tenth).
+    baseline : {"leave_one_out", "mean", "none"}
+    """
+
+    env: str = "grid/empty-5"
+    seed: int = 0
+    n_embd: int = 64
+    n_layer: int = 2
+    n_head: int = 4
+    initializer_range: float = 0.1
+    collect_episodes: int = 512
+    fit_steps: int = 300
+    fit_batch_size: int = 32
+    fit_lr: float = 3e-3
+    improve_steps: int = 100
+    improve_episodes: int = 256
+    improve_lr: float = 2e-3
+    baseline: str = "leave_one_out"
+
+    def __post_init__(self) -> None:
+        require_integer("seed", self.seed, 0)
+        for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes"):
+            require_integer(name, getattr(self, name), 1)
+
+
+class Run:
+    """A run under way: its configuration, world, model and files.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    directory : Path
+        An empty run directory; see :func:`minillm.checkpoint.prepare_directory`.
+    quiet : bool
+        No progress on stderr.
+    """
+
+    def __init__(self, config: TrainConfig, directory: Path, quiet: bool = False) -> None:
+        self.config, self.directory, self.quiet = config, directory, quiet
+        self.envs = load_envs()
+        self.mdp = self.envs.exact(config.env)
+        streams = np.random.SeedSequence(config.seed).spawn(6)
+        self.world_seeds = [int(stream.generate_state(1)[0]) for stream in streams[4:]]
+        init, self.uniform_rng, self.fit_rng, act = (np.random.default_rng(stream) for stream in streams[:4])
+        self.tokenizer = CharTokenizer.from_texts([*self.mdp.state_texts, *self.mdp.action_texts, NUMBERS])
+        self.model = GPT(self._shape(), rng=init)
+        self.agent = make_agent(self.model, self.tokenizer, self.mdp, act)
+        self.optimizer = AdamW(self.model.parameters, config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
+        self.seconds: dict[str, float] = {}
+        self.curve: list[tuple[int, float]] = []
+        self.episodes = 0
+
+    def _shape(self) -> GPTConfig:
+        c = self.config
+        states, actions = (int(np.char.str_len(t).max()) for t in (self.mdp.state_texts, self.mdp.action_texts))
+        came_back = len(f"{-0.123456:g}\n") + states
+        return GPTConfig(
+            self.tokenizer.vocab_size, states + actions + came_back + 3, c.n_embd, c.n_layer, c.n_head,
+            initializer_range=c.initializer_range,
+        )  # fmt: skip
+
+    def execute(self) -> dict[str, Any]:
+        """Run the four steps and return the summary; what was reached is saved even when interrupted."""
+        start = time.perf_counter()
+        checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config))
+        with open(self.directory / "metrics.jsonl", "w") as metrics, open(self.directory / "episodes.jsonl", "w") as episodes:
+            self.metrics, self.log = metrics, episodes
+            optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
+            experience = self._phase("collect", self._collect)
+            self._phase("fit", lambda: self._fit(experience))
+            fitted = exact_value(self.agent, self.mdp)
+            self._record(fitted)
+            self._save()
+            self._phase("improve", self._improve)
+            improved = exact_value(self.agent, self.mdp)
+            self._record(improved)
+            self._save()
+        summary = {
+            "env": self.config.env,
+            "seed": self.config.seed,
+            "seconds": round(time.perf_counter() - start, 3),
+            "seconds_of": {name: round(value, 3) for name, value in self.seconds.items()},
+            "episodes": self.episodes,
+            "exact": {"uniform": uniform, "fit": fitted, "improve": improved, "optimal": optimum},
+        }
+        checkpoint.write_json(self.directory / "summary.json", summary)
+        return summary
+
+    def _phase(self, name: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[name] = time.perf_counter() - start
+
+    def _collect(self) -> Experience:
+        c = self.config
+        policy = uniform_policy(self.tokenizer, self.mdp.action_texts, self.uniform_rng)
+        with Progress("collect", 1, "batch", self.quiet) as progress:
+            experience = self._play(policy, c.collect_episodes, self.world_seeds[0])
+            progress.update(episodes=c.collect_episodes, steps=len(experience))
+        return experience
+
+    def _fit(self, experience: Experience) -> None:
+        c = self.config
+        with Progress("fit", c.fit_steps, "step", self.quiet) as progress:
+
+            def on_step(step: int, loss: float) -> None:
+                self._measure(phase="fit", step=step, loss=loss)
+                progress.update(loss=loss)
+
+            fit(
+                self.model, self.tokenizer, experience, steps=c.fit_steps, batch_size=c.fit_batch_size, lr=c.fit_lr,
+                rng=self.fit_rng, on_step=on_step,
+            )  # fmt: skip
+
+    def _improve(self) -> None:
+        c = self.config
+        every = max(1, c.improve_steps // CURVE_POINTS)
+        with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
+            for step in range(c.improve_steps):
+                experience = self._play(self.agent.act, c.improve_episodes, self.world_seeds[1] + step)
+                lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 10)
+                improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
+                self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
+                progress.update(mean_return=float(experience.returns().mean()))
+                if (step + 1) % every == 0 and step + 1 < c.improve_steps:
+                    self._record(exact_value(self.agent, self.mdp))
+                    self._save()
+
+    def _play(self, policy: Any, episodes: int, seed: int) -> Experience:
+        environments = self.envs.make_vector(self.config.env, episodes, seed=seed, autoreset="disabled")
+        experience = collect(environments, policy)
+        write_jsonl(self.log, experience, self.episodes)
+        self.episodes += episodes
+        return experience
+
+    def _record(self, value: float) -> None:
+        self.curve.append((self.episodes, value))
+        self._measure(phase="exact", episodes=self.episodes, exact=value)
+
+    def _measure(self, **facts: Any) -> None:
+        self.metrics.write(json.dumps(facts) + "\n")
+
+    def _save(self) -> None:
+        checkpoint.save(
+            self.directory / "checkpoint.npz", self.model, self.tokenizer, self.optimizer,
+            env=self.config.env, seed=self.config.seed, episodes=self.episodes,
+        )  # fmt: skip
+
+
+def make_agent(model: GPT, tokenizer: CharTokenizer, mdp: Any, rng: Any) -> LLMAgent:
+    """Return an agent whose actions may be one token longer than the longest valid one, so that what is cut is never valid."""
+    longest = max(len(action) for action in mdp.action_texts)
+    return LLMAgent(model, tokenizer, max_new_tokens=longest + 1, rng=rng)
+
+
+def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
+    r"""Return $\pi(a\mid s)$, shape (S, A), of the valid strings, in float64; rows of terminal states are zero."""
+    precise = LLMAgent(agent.model.astype(np.float64), agent.tokenizer, temperature=agent.sampling.temperature)
+    policy = np.zeros((len(mdp.state_texts), len(mdp.action_texts)))
+    policy[~mdp.terminal] = np.exp(precise.action_log_probs(mdp.state_texts[~mdp.terminal], mdp.action_texts))
+    return policy
+
+
+def exact_value(agent: LLMAgent, mdp: Any) -> float:
+    """Return exact J of the agent's policy: |S|×|A| action log-probabilities, then dynamic programming; no sampling."""
+    return float(mdp.value(exact_policy(agent, mdp)))
+
+
+def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
+    """Return the agent of a run, its table, and what the checkpoint says of the run.
+
+    Raises
+    ------
+    RunDirectoryError, CheckpointError
+        If there is no run, or its checkpoint is damaged or of another environment's shape.
+    """
+    if not directory.is_dir():
+        raise RunDirectoryError(f"there is no run directory {directory}")
+    found = checkpoint.load(directory / "checkpoint.npz")
+    if "env" not in found.facts:
+        raise CheckpointError(f"{directory / 'checkpoint.npz'} does not name its environment; it is not of a run of minillm train")
+    mdp = load_envs().exact(found.facts["env"])
+    return make_agent(found.model, found.tokenizer, mdp, found.facts.get("seed")), mdp, found.facts
+
+
+def episodes_as_text(agent: LLMAgent, env: str, seed: int, episodes: int) -> list[list[str]]:
+    """Play episodes and return each as a list of texts: the first state, then what each step did and led to."""
+    world = load_envs().make(env, seed=seed)
+    played = []
+    for _ in range(episodes):
+        state, _ = world.reset()
+        turns, total, over = [state], 0.0, False
+        while not over:
+            action = agent.generate_action(state)
+            state, reward, terminated, over, info = world.step(action)
+            over, total = over or terminated, total + reward
+            mark = " (not an action)" if info.get("invalid") else ""
+            turns.append(f"> {action!r}{mark}   reward {reward:g}, sum {total:g}\n{state}")
+        played.append(turns)
+    return played
