@@ -1,0 +1,62 @@
+r"""Counter-based random numbers: the $d$-th number of environment $i$ under a seed is a function, not a state.
+
+With $m$ the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014),
+$\gamma$ its odd constant and all arithmetic modulo $2^{64}$,
+
+$$ k_i = m(w \oplus m(i\gamma + c)), \qquad
+   u_{i,d} = 2^{-53} \lfloor m(k_i \oplus m(d\gamma)) / 2^{11} \rfloor \in [0, 1), $$
+
+where the word $w$ is NumPy's `SeedSequence` of the seed. A number depends on (seed, environment, draw) alone, so row
+$i$ of a batch of any size is environment $i$ alone, and skipping a draw costs nothing.
+"""
+
+import operator
+
+import numpy as np
+
+GAMMA = 0x9E3779B97F4A7C15
+OFFSET = 0xD1B54A32D192ED03
+MASK = (1 << 64) - 1
+
+
+def check_seed(seed: int | None) -> int | None:
+    """Return the seed as a Python int (or None); refuse booleans, floats and negative numbers.
+
+    Raises
+    ------
+    TypeError
+        If the seed is not an integer.
+    ValueError
+        If the seed is negative.
+    """
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, np.bool_)) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be None or an integer >= 0, got {seed!r}")
+    if (number := operator.index(seed)) < 0:
+        raise ValueError(f"seed must be None or an integer >= 0, got {number}")
+    return number
+
+
+def seed_word(seed: int | None) -> int:
+    """Fold a seed of any size (None: fresh entropy) into 64 bits."""
+    return int(np.random.SeedSequence(check_seed(seed)).generate_state(1, np.uint64)[0])
+
+
+def mix(z: np.ndarray) -> np.ndarray:
+    """Return SplitMix64's finaliser of an array of uint64 (a bijection of the 64-bit words)."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def stream_keys(word: int, environments: np.ndarray) -> np.ndarray:
+    r"""Return the keys $k_i = m(w \oplus m(i\gamma + c))$, uint64, of the given environment indices."""
+    index = np.asarray(environments, dtype=np.uint64)
+    return mix(np.uint64(word) ^ mix(index * np.uint64(GAMMA) + np.uint64(OFFSET)))
+
+
+def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    r"""Return $u_{i,d}$ in $[0, 1)$ (float64, multiples of $2^{-53}$) for uint64 arrays of keys and draws."""
+    bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
+    return (bits >> np.uint64(11)) * 2.0**-53

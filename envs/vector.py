@@ -1,0 +1,165 @@
+"""N copies of one table in lockstep."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from envs.core import ResetNeeded, check_options, check_states, exact
+from envs.mdp import ExactMDP
+from envs.rng import check_seed, seed_word, stream_keys, uniforms
+
+AUTORESET = ("next_step", "same_step", "disabled")
+
+
+class VectorEnv:
+    """N environments that share a table; row i is environment i alone, bit for bit.
+
+    Observations are NumPy string arrays (N,) of fixed width, so `obs.view(np.uint32).reshape(N, -1)` are code points.
+
+    Parameters
+    ----------
+    mdp : ExactMDP
+    n : int
+    seed : int >= 0 or None
+    autoreset : {"next_step", "same_step", "disabled"}
+        Gymnasium's modes. next_step: the step after an end ignores the action, returns the new episode's first
+        observation with reward 0, and info["reset"] marks the row: it must not count in a loss. same_step: the new
+        episode begins within the step that ended the old one; info["final_obs"] holds the last observation where
+        info["_final_obs"], the empty text elsewhere. disabled: the caller resets, with options {"reset_mask": ...}.
+    """
+
+    def __init__(self, mdp: ExactMDP, n: int, seed: int | None = None, *, autoreset: str = "next_step"):
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"n must be an integer >= 1, got {n!r}")
+        if autoreset not in AUTORESET:
+            raise ValueError(f"autoreset must be one of {AUTORESET}, got {autoreset!r}")
+        self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, int(n), autoreset
+        self._states, self._time = np.full(n, -1), np.zeros(n, dtype=int)
+        self._done = np.ones(n, dtype=bool)
+        self._chance = mdp.successors.shape[-1] > 1
+        self._seed(seed)
+
+    def _seed(self, seed: int | None) -> None:
+        self._keys = stream_keys(seed_word(seed), np.arange(self.n))
+        self._draws = np.zeros(self.n, dtype=np.uint64)
+
+    @property
+    def states(self) -> np.ndarray:
+        """The state indices, a new int array (N,); -1 before the first reset."""
+        return self._states.copy()
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        """Begin episodes and return (observations, info).
+
+        Parameters
+        ----------
+        seed : None goes on with the streams; an integer begins them anew
+        options : may hold "state" (n,) start states; "group" G: rows come in groups of G that share the start of their
+            first row; "reset_mask" bool (n,): the rows to reset, the others stay where they are
+        """
+        if check_seed(seed) is not None:
+            self._seed(seed)
+        options = check_options(options, {"state", "group", "reset_mask"})
+        rows = np.arange(self.n)
+        if "reset_mask" in options:
+            rows = np.flatnonzero(self._mask(options["reset_mask"], "reset_mask"))
+        starts = self._starts(options)
+        self._begin(rows, starts[rows])
+        if (self._states < 0).any():
+            raise ResetNeeded(f"{self.id}: the first reset must reset every row")
+        return self.mdp.state_texts.take(self._states), {}
+
+    def _starts(self, options: dict) -> np.ndarray:
+        if "state" in options:
+            return check_states(self.mdp, options["state"], (self.n,))
+        starts = self.mdp.start_states(uniforms(self._keys, self._draws))
+        if "group" not in options:
+            return starts
+        group = options["group"]
+        if isinstance(group, bool) or not isinstance(group, (int, np.integer)) or group < 1 or self.n % group:
+            raise ValueError(f"group must be an integer >= 1 that divides n = {self.n}, got {group!r}")
+        return np.repeat(starts[::group], group)
+
+    def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
+        self._draws[rows] += np.uint64(1)
+
+    def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
+        """Play one action a row and return (observations, rewards, terminated, truncated, info).
+
+        Parameters
+        ----------
+        actions : n strings; those of rows that do not move are ignored
+        where : bool (n,); rows that are False do not move, draw nothing and have reward 0
+
+        Raises
+        ------
+        ResetNeeded
+            If a row's episode has ended and is not reset by the autoreset mode.
+        TypeError, ValueError
+            If the actions are not n strings.
+        """
+        moving = None if where is None else self._mask(where, "where")
+        if len(actions) != self.n:
+            raise ValueError(f"expected {self.n} actions, got {len(actions)}")
+        indices = self.mdp.action_index(actions)
+        over = self._done if moving is None else self._done & moving
+        if over.any():
+            if self.autoreset != "next_step" or (self._states < 0).any():
+                raise ResetNeeded(f"{self.id}: row {over.argmax()} has no episode under way; reset it first")
+            moving = ~over if moving is None else moving & ~over
+        rewards, terminated, truncated = self._move(indices, moving)
+        return self._after(over, rewards, terminated, truncated)
+
+    def _move(self, actions: np.ndarray, moving: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        u = uniforms(self._keys, self._draws) if self._chance else self._time
+        states, rewards = self.mdp.step(self._states, actions, u)
+        if moving is None:
+            self._draws += np.uint64(1)
+            self._time += 1
+        else:
+            states, rewards = np.where(moving, states, self._states), np.where(moving, rewards, 0.0)
+            self._draws += moving.astype(np.uint64)
+            self._time += moving
+        terminated = self.mdp.terminal.take(states)
+        truncated = (self._time >= self.mdp.horizon) & ~terminated
+        if moving is not None:
+            terminated, truncated = terminated & moving, truncated & moving
+        self._states = states
+        self._done = self._done | terminated | truncated
+        return rewards, terminated, truncated
+
+    def _after(self, over, rewards, terminated, truncated) -> tuple[Any, ...]:
+        info: dict[str, np.ndarray] = {}
+        ended = over
+        if self.autoreset == "next_step":
+            info["reset"] = over.copy()
+        elif self.autoreset == "same_step":
+            ended = terminated | truncated
+            info["_final_obs"] = ended
+            info["final_obs"] = np.where(ended, self.mdp.state_texts.take(self._states), "")
+        if self.autoreset != "disabled" and ended.any():
+            rows = np.flatnonzero(ended)
+            self._begin(rows, self.mdp.start_states(uniforms(self._keys[rows], self._draws[rows])))
+        return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
+
+    def _mask(self, mask: Any, name: str) -> np.ndarray:
+        mask = np.asarray(mask)
+        if mask.shape != (self.n,) or mask.dtype != bool:
+            raise ValueError(f"{name} must be bool of shape ({self.n},), got {mask.dtype} {mask.shape}")
+        return mask
+
+    def render(self) -> str:
+        """Return the current states' texts, rows divided by an empty line; changes nothing."""
+        if (self._states < 0).any():
+            raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
+        return "\n\n".join(self.mdp.state_texts.take(self._states).tolist())
+
+    def close(self) -> None:
+        """Do nothing; there is nothing to release."""
+
+
+def make_vector(id: str, n: int, seed: int | None = None, *, autoreset: str = "next_step", **options: Any) -> VectorEnv:
+    """Return N copies of an environment in lockstep (see VectorEnv); options as in `envs.make`."""
+    return VectorEnv(exact(id, **options), n, seed, autoreset=autoreset)
