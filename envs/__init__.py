@@ -1,6 +1,18 @@
 """Text environments that are tables first and simulators second."""
 
-from envs import bandit, grid
+from envs import (
+    adventure,
+    arithmetic,
+    bandit,
+    dialogue,
+    grammar,
+    grid,
+    keydoor,
+    lakes,
+    programs,
+    strings,
+    translation,
+)  # fmt: skip
 from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, exact, ids, make, register
 from envs.mdp import ExactMDP, Solution
 from envs.vector import VectorEnv, make_vector
@@ -9,5 +21,6 @@ DISTRIBUTION = "minillm-numpy"  # a foreign package of the same name lacks this 
 
 __all__ = [
     "DISTRIBUTION", "ExactMDP", "ResetNeeded", "SimpleEnv", "Solution", "TextEnv", "UnknownEnvironment", "VectorEnv",
-    "bandit", "exact", "grid", "ids", "make", "make_vector", "register",
+    "adventure", "arithmetic", "bandit", "dialogue", "exact", "grammar", "grid", "ids", "keydoor", "lakes", "make",
+    "make_vector", "programs", "register", "strings", "translation",
 ]  # fmt: skip
