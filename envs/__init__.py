@@ -13,14 +13,40 @@ from envs import (
     strings,
     translation,
 )  # fmt: skip
+from envs.checking import CheckFailed, check
 from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, exact, ids, make, register
+from envs.facts import cards
 from envs.mdp import ExactMDP, Solution
 from envs.vector import VectorEnv, make_vector
 
 DISTRIBUTION = "minillm-numpy"  # a foreign package of the same name lacks this mark (see minillm.worlds)
 
 __all__ = [
-    "DISTRIBUTION", "ExactMDP", "ResetNeeded", "SimpleEnv", "Solution", "TextEnv", "UnknownEnvironment", "VectorEnv",
-    "adventure", "arithmetic", "bandit", "dialogue", "exact", "grammar", "grid", "ids", "keydoor", "lakes", "make",
-    "make_vector", "programs", "register", "strings", "translation",
-]  # fmt: skip
+    "DISTRIBUTION",
+    "CheckFailed",
+    "ExactMDP",
+    "ResetNeeded",
+    "SimpleEnv",
+    "Solution",
+    "TextEnv",
+    "UnknownEnvironment",
+    "VectorEnv",
+    "adventure",
+    "arithmetic",
+    "bandit",
+    "cards",
+    "check",
+    "dialogue",
+    "exact",
+    "grammar",
+    "grid",
+    "ids",
+    "keydoor",
+    "lakes",
+    "make",
+    "make_vector",
+    "programs",
+    "register",
+    "strings",
+    "translation",
+]

@@ -42,9 +42,9 @@ def _text(state):
 def rooms(id: str) -> ExactMDP:
     r"""`adventure/rooms`: find the key, unlock the hall's eastern door, enter the vault; H = 20.
 
-    You and the key start in any of four rooms (the text says where the key is). The published verbs are `VERBS`; one that
-    does nothing here (no such exit, no key, a locked door) is valid and wasted. Every step costs 0.02, an invalid string
-    0.1; the key and the door pay 0.2 each, once, and the vault 1.
+    You and the key start in any of four rooms (the text says where the key is). The published verbs are `VERBS`; one
+    that does nothing here (no such exit, no key, a locked door) is valid and wasted. Every step costs 0.02, an invalid
+    string 0.1; the key and the door pay 0.2 each, once, and the vault 1.
     """
     starts = [(room, key, True) for room, key in product(EXITS, EXITS)]
 

@@ -38,8 +38,8 @@ def tokenize(text: str) -> list[str] | None:
 def evaluate(text: str) -> tuple[Fraction, list[int]] | None:
     """Return the exact value of an expression and the numbers in it, or None where it is none.
 
-    Grammar: sum = product (('+' | '-') product)*, product = atom (('*' | '/') atom)*, atom = number | '(' sum ')'. There is
-    no sign, no power, no space. Nothing is handed to Python's own evaluator.
+    Grammar: sum = product (('+' | '-') product)*, product = atom (('*' | '/') atom)*, atom = number | '(' sum ')'.
+    There is no sign, no power, no space. Nothing is handed to Python's own evaluator.
     """
     tokens = tokenize(text)
     if not tokens:
@@ -102,8 +102,9 @@ def expressions(count: int, largest: int) -> list[str]:
 def countdown(id: str, N: int = 2) -> ExactMDP:
     r"""`text/countdown-N`: a prompt `1 2=3` asks for an expression of value 3 with each number once; N = 2 or 3; $H = 1$.
 
-    Numbers from 1 to 6 (N = 2) or 4 (N = 3), targets 1 to 12 that can be reached. The actions are all expressions of N such
-    numbers; a right one pays 1, another that uses the numbers once pays 0.2, everything else 0. Values are exact fractions.
+    Numbers from 1 to 6 (N = 2) or 4 (N = 3), targets 1 to 12 that can be reached. The actions are all expressions of N
+    such numbers; a right one pays 1, another that uses the numbers once pays 0.2, everything else 0. Values are exact
+    fractions.
     """
     if N not in (2, 3):
         raise ValueError(f"{id}: the number of numbers must be 2 or 3, got {N}")

@@ -30,11 +30,11 @@ def posterior(heard: tuple[str, ...], values: tuple[str, str], noise: float) -> 
 def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
     r"""`dialogue/slots`: find out which food and which area the user wants, then book; H = 8.
 
-    `ask food` and `ask area` cost 0.05; the user answers the first two times about each slot, and the answer is misheard as
-    the other value with probability `noise`. `book thai north` (four such actions) ends and pays 1 if both values are
-    right, else 0. Invalid strings cost 0.1. The text holds all that was heard. The user's goal is uniform and
-    hidden; the table is the exact process over what was heard, its chances by Bayes' rule. In the fully observed twin,
-    `dialogue/slots-observed`, the text begins with the goal.
+    `ask food` and `ask area` cost 0.05; the user answers the first two times about each slot, and the answer is
+    misheard as the other value with probability `noise`. `book thai north` (four such actions) ends and pays 1 if both
+    values are right, else 0. Invalid strings cost 0.1. The text holds all that was heard. The user's goal is uniform
+    and hidden; the table is the exact process over what was heard, its chances by Bayes' rule. In the fully observed
+    twin, `dialogue/slots-observed`, the text begins with the goal.
     """
     if not 0 < noise < 0.5:
         raise ValueError(f"{id}: noise must lie between 0 and 0.5, got {noise!r}")
@@ -42,10 +42,11 @@ def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
 
     def beliefs(goal, heard):
         if goal:
-            return [{value: float(value == wanted) for value in domain} for domain, wanted in zip(domains, goal, strict=True)]
+            return [{v: float(v == wanted) for v in domain} for domain, wanted in zip(domains, goal, strict=True)]
         return [posterior(h, domain, noise) for h, domain in zip(heard, domains, strict=True)]
 
-    def ask(goal, heard, i):
+    def ask(state, i):
+        goal, heard = state
         if len(heard[i]) == ASKS:
             return [(1.0, (goal, heard), -ASK_COST)]
         belief = beliefs(goal, heard)[i]
@@ -56,7 +57,7 @@ def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
     def outcomes(state, action):
         verb, *words = action.split()
         if verb == "ask":
-            return ask(*state, names.index(words[0]))
+            return ask(state, names.index(words[0]))
         right = 1.0
         for belief, word in zip(beliefs(*state), words, strict=True):
             right *= belief[word]

@@ -42,10 +42,10 @@ def grammar(id: str, L: int = 6, reward: str = "partial") -> ExactMDP:
 
 
 def kl_optimum(mdp: ExactMDP, reference: np.ndarray, beta: float) -> tuple[np.ndarray, float]:
-    r"""Return the maximiser over policies of $E[r] - \beta \, \mathrm{KL}(\pi \| \rho)$ of a one-step task, and the maximum.
+    r"""Return the policy that maximises $E[r] - \beta \, \mathrm{KL}(\pi \| \rho)$ in a one-step task, and the maximum.
 
-    $\pi^*(b|s) = \rho(b|s) e^{r(s,b)/\beta} / Z(s)$ with $Z(s) = \sum_b \rho(b|s) e^{r(s,b)/\beta}$ over the valid strings
-    and `invalid`; the maximum is $\beta \sum_s \mu(s) \log Z(s)$ (the Gibbs variational principle).
+    $\pi^*(b|s) = \rho(b|s) e^{r(s,b)/\beta} / Z(s)$ with $Z(s) = \sum_b \rho(b|s) e^{r(s,b)/\beta}$ over the valid
+    strings and `invalid`; the maximum is $\beta \sum_s \mu(s) \log Z(s)$ (the Gibbs variational principle).
 
     Parameters
     ----------

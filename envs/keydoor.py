@@ -45,10 +45,11 @@ def _text(state):
 def keydoor(id: str) -> ExactMDP:
     r"""`grid/keydoor`: take the key, open the door in the wall, reach the goal behind it; 3 x 5, H = 30.
 
-    Agent and key start left of the wall, the goal lies right of it, all uniformly random with the door's row. Actions: the
-    four moves, `take` (on the key), `open` (left of the door, with the key). Every step costs 0.02, an invalid string 0.1;
-    the key and the door pay 0.2 each, once, and the goal 1. Marks: `A` agent, `H` agent with the key, `k` agent on the
-    key, `I` agent in the open door, `*` agent on the goal, `K` key, `D` door, `/` open door, `G` goal, `#` wall.
+    Agent and key start left of the wall, the goal lies right of it, all uniformly random with the door's row. Actions:
+    the four moves, `take` (on the key), `open` (left of the door, with the key). Every step costs 0.02, an invalid
+    string 0.1; the key and the door pay 0.2 each, once, and the goal 1. Marks: `A` agent, `H` agent with the key, `k`
+    agent on the key, `I` agent in the open door, `*` agent on the goal, `K` key, `D` door, `/` open door, `G` goal, `#`
+    wall.
     """
     left = list(product(range(HEIGHT), range(WALL)))
     right = list(product(range(HEIGHT), range(WALL + 1, WIDTH)))

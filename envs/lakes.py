@@ -1,4 +1,4 @@
-r"""Grids with chance and hazards: the frozen lake and the cliff (Sutton and Barto, "Reinforcement Learning", example 6.6)."""
+"""Grids with chance and hazards: the frozen lake and the cliff (Sutton and Barto, 2018, example 6.6)."""
 
 import numpy as np
 

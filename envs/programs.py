@@ -35,8 +35,8 @@ def rpn(id: str, L: int = 5) -> ExactMDP:
     r"""`code/rpn-L`: the prompt shows a function's values at 2 and 3 (`2>4 3>9`); write a stack program; $H = 1$.
 
     Actions: all strings of 0 to L of `x1+*`. The tasks are the functions of such programs, one for each pair of shown
-    values (the shortest, first in the alphabet of `SYMBOLS`). Reward: the share of the hidden tests x in (0, 1, 4, 5, 7)
-    that the program passes, so a program that fits only what is shown is paid for what it gets right.
+    values (the shortest, first in the alphabet of `SYMBOLS`). Reward: the share of the hidden tests x in (0, 1, 4, 5,
+    7) that the program passes, so a program that fits only what is shown is paid for what it gets right.
     """
     if not 1 <= L <= 7:
         raise ValueError(f"{id}: the length must be 1 to 7, got {L}")
@@ -63,16 +63,18 @@ def run_robot(program: str, agent: tuple[int, int], goal: tuple[int, int], size:
 def robot(id: str, N: int = 3) -> ExactMDP:
     r"""`code/robot-N`: the open-loop twin of `grid/empty-N`: write the whole program (`ddr`), then it runs; $H = 1$.
 
-    Prompts are the grid's texts, actions all strings of 0 to 2(N - 1) of `u`, `d`, `l`, `r`. Every written move costs 0.05
-    whether it is needed or not, so the best programs are exactly the shortest paths and $J^*$ is the grid's own.
+    Prompts are the grid's texts, actions all strings of 0 to 2(N - 1) of `u`, `d`, `l`, `r`. Every written move costs
+    0.05 whether it is needed or not, so the best programs are exactly the shortest paths and $J^*$ is the grid's own.
     """
     if N not in (3, 4):
         raise ValueError(f"{id}: the size must be 3 or 4, got {N}")
     grid = empty(id, N)
     prompts = grid.state_texts[~grid.terminal].tolist()
     answers = strings_up_to("".join(LETTERS), 2 * (N - 1))
-    cells = [[divmod(text.replace("\n", "").index(mark), N) for mark in "AG"] for text in prompts]
-    return one_step(id, prompts, answers, np.array([[run_robot(b, *pair, N) for b in answers] for pair in cells]))
+    flat = [text.replace("\n", "") for text in prompts]
+    cells = [(divmod(text.index("A"), N), divmod(text.index("G"), N)) for text in flat]
+    scores = [[run_robot(answer, agent, goal, N) for answer in answers] for agent, goal in cells]
+    return one_step(id, prompts, answers, np.array(scores))
 
 
 def _rpn_small(id: str) -> ExactMDP:
