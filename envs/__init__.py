@@ -1,6 +1,7 @@
 """Text environments that are tables first and simulators second."""
 
 from envs import (
+    adapters,
     adventure,
     arithmetic,
     bandit,
@@ -16,6 +17,7 @@ from envs import (
 from envs.checking import CheckFailed, check
 from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, exact, ids, make, register
 from envs.facts import cards
+from envs.lenient import Lenient
 from envs.mdp import ExactMDP, Solution
 from envs.vector import VectorEnv, make_vector
 
@@ -25,12 +27,14 @@ __all__ = [
     "DISTRIBUTION",
     "CheckFailed",
     "ExactMDP",
+    "Lenient",
     "ResetNeeded",
     "SimpleEnv",
     "Solution",
     "TextEnv",
     "UnknownEnvironment",
     "VectorEnv",
+    "adapters",
     "adventure",
     "arithmetic",
     "bandit",

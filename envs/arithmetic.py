@@ -93,14 +93,14 @@ def arith(id: str, N: int = 5) -> ExactMDP:
 
 
 def expressions(count: int, largest: int) -> list[str]:
-    """Return every expression of `count` (2 or 3) one-digit numbers from 1 to `largest`, brackets in every way for 3."""
+    """Return every expression of `count` (2 or 3) one-digit numbers from 1 to `largest`, bracketed in every way."""
     shapes = ("{}{}{}",) if count == 2 else ("{}{}{}{}{}", "({}{}{}){}{}", "{}{}({}{}{})")
     pools = [OPERATORS if i % 2 else [str(n) for n in range(1, largest + 1)] for i in range(2 * count - 1)]
     return [shape.format(*parts) for shape in shapes for parts in product(*pools)]
 
 
 def countdown(id: str, N: int = 2) -> ExactMDP:
-    r"""`text/countdown-N`: a prompt `1 2=3` asks for an expression of value 3 with each number once; N = 2 or 3; $H = 1$.
+    r"""`text/countdown-N`: a prompt `1 2=3` asks for an expression of value 3, each number once; N = 2 or 3; $H = 1$.
 
     Numbers from 1 to 6 (N = 2) or 4 (N = 3), targets 1 to 12 that can be reached. The actions are all expressions of N
     such numbers; a right one pays 1, another that uses the numbers once pays 0.2, everything else 0. Values are exact

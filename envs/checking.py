@@ -56,10 +56,11 @@ def check_protocol(env: Any) -> None:
     else:
         raise CheckFailed("step(0) must raise TypeError")
     for _ in range(10_000):
-        obs, reward, terminated, truncated, info = env.step("\ud800 no action\0")
+        returned: tuple = env.step("\ud800 no action\0")
         types = [str, float, bool, bool, dict]
-        same = all(isinstance(x, t) for x, t in zip((obs, reward, terminated, truncated, info), types, strict=True))
+        same = all(isinstance(x, t) for x, t in zip(returned, types, strict=True))
         _require(same, "step must return (str, float, bool, bool, dict)")
+        _, _, terminated, truncated, _ = returned
         _require(not (terminated and truncated), "an end is a termination or a truncation, not both")
         if terminated or truncated:
             break
@@ -84,7 +85,8 @@ def check_seeding(env: Any) -> None:
 def check_render(env: Any) -> None:
     """Rendering gives text and changes nothing."""
     env.reset(seed=1)
-    _require(isinstance(env.render(), str) and env.render() == env.render(), "render must return the same text twice")
+    text = env.render()
+    _require(isinstance(text, str) and text == env.render(), "render must return the same text twice")
     rendered = env.step("")[:4]
     env.reset(seed=1)
     _require(env.step("")[:4] == rendered, "render changed the environment")

@@ -21,7 +21,7 @@ def balanced_prefix(text: str) -> int:
 
 
 def bracket_score(text: str, length: int, reward: str) -> float:
-    r"""Return 1 for a balanced string of the length; partial: $n / \max(|\text{text}|, \text{length})$, n the prefix."""
+    r"""Return 1 for a balanced string of the length; partial: the prefix over the longer of the two lengths."""
     share = balanced_prefix(text) / max(len(text), length)
     return share if reward == "partial" else float(share == 1)
 
