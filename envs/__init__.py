@@ -1,15 +1,56 @@
 """Text environments that are tables first and simulators second."""
 
-from envs import bandit, grid
-from envs.core import SimpleEnv, TextEnv, exact, ids, make, register
-from envs.errors import EnvError, ResetNeeded, UnknownEnvironment
+from envs import (
+    adapters,
+    adventure,
+    arithmetic,
+    bandit,
+    dialogue,
+    grammar,
+    grid,
+    keydoor,
+    lakes,
+    programs,
+    strings,
+    translation,
+)  # fmt: skip
+from envs.checking import CheckFailed, check
+from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, exact, ids, make, register
+from envs.facts import cards
+from envs.lenient import Lenient
 from envs.mdp import ExactMDP, Solution
 from envs.vector import VectorEnv, make_vector
 
 DISTRIBUTION = "minillm-numpy"  # a foreign package of the same name lacks this mark (see minillm.worlds)
-DEFAULT = "grid/empty-5"
 
 __all__ = [
-    "DEFAULT", "DISTRIBUTION", "EnvError", "ExactMDP", "ResetNeeded", "SimpleEnv", "Solution", "TextEnv", "UnknownEnvironment",
-    "VectorEnv", "bandit", "exact", "grid", "ids", "make", "make_vector", "register",
-]  # fmt: skip
+    "DISTRIBUTION",
+    "CheckFailed",
+    "ExactMDP",
+    "Lenient",
+    "ResetNeeded",
+    "SimpleEnv",
+    "Solution",
+    "TextEnv",
+    "UnknownEnvironment",
+    "VectorEnv",
+    "adapters",
+    "adventure",
+    "arithmetic",
+    "bandit",
+    "cards",
+    "check",
+    "dialogue",
+    "exact",
+    "grammar",
+    "grid",
+    "ids",
+    "keydoor",
+    "lakes",
+    "make",
+    "make_vector",
+    "programs",
+    "register",
+    "strings",
+    "translation",
+]

@@ -1,200 +1,243 @@
-"""One text environment in Gymnasium's calling convention, the loop that a reader knows, and the registry of ids."""
-
-from __future__ import annotations
+"""The text-environment protocol, its errors, and the registry of ids."""
 
 import difflib
-import functools
+import inspect
 import re
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from envs import rng
-from envs.errors import EnvError, ResetNeeded, UnknownEnvironment
 from envs.mdp import ExactMDP
+from envs.rng import check_seed, seed_word, stream_keys, uniforms
 
-Factory = Callable[..., ExactMDP]
-_REGISTRY: dict[str, tuple[re.Pattern[str], Factory]] = {}
+BLOCK = 256  # random numbers computed at a time for a single environment
+
+
+class UnknownEnvironment(ValueError):
+    """No environment has this id; the message names the nearest ids."""
+
+
+class ResetNeeded(RuntimeError):
+    """The episode has ended, or none was begun: call reset() first."""
 
 
 class TextEnv:
-    """One environment, stepped by text.
+    r"""One environment played from its table, in Gymnasium's calling convention; observations and actions are strings.
+
+    Reaching the horizon without termination gives (terminated, truncated) = (False, True); termination exactly there
+    gives (True, False). Every string that is not canonical is the action `invalid`.
 
     Parameters
     ----------
     mdp : ExactMDP
-    seed : int, optional
-        Fresh entropy when None.
+    seed : int >= 0 or None (fresh entropy)
     index : int
-        Number of the environment under this seed; row i of a vector is environment i.
-
-    Notes
-    -----
-    One random number is drawn a reset and one a step, used or not. Everything a step needs is looked up in plain Python lists.
+        The stream of random numbers within the seed: row i of a batch is the environment with index i.
     """
 
-    def __init__(self, mdp: ExactMDP, seed: int | None = None, index: int = 0) -> None:
-        self.mdp, self.id, self._number = mdp, mdp.id, index
-        self._tables = _tables(mdp)
-        self._key = int(rng.keys(seed, np.array([index]))[0])
-        self._draws, self._steps, self._state, self._over = 0, 0, -1, True
+    def __init__(self, mdp: ExactMDP, seed: int | None = None, index: int = 0):
+        self.mdp, self.id, self.index = mdp, mdp.id, index
+        self._texts, self._terminal = mdp.state_texts.tolist(), mdp.terminal.tolist()
+        self._rows: list = [None] * len(self._texts)
+        self._starts = mdp.start_cumulative.tolist()
+        self._numbers, self._invalid, self._horizon = mdp.action_numbers, mdp.invalid, mdp.horizon
+        self._state, self._time, self._done = -1, 0, True
+        self._seed(seed)
 
-    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Start an episode and return ``(observation, info)``.
+    def _seed(self, seed: int | None) -> None:
+        self._key = stream_keys(seed_word(seed), np.array([self.index]))
+        self._draw, self._block, self._u = 0, -1, [0.0]
+
+    def _uniform(self) -> float:
+        block, place = divmod(self._draw, BLOCK)
+        if block != self._block:
+            self._u = uniforms(self._key, np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.uint64)).tolist()
+            self._block = block
+        return self._u[place]
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
+        """Begin an episode and return (observation, info).
 
         Parameters
         ----------
-        seed : int, optional
-            Start the stream of random numbers anew; it goes on when None.
-        options : mapping, optional
-            ``{"state": s}`` starts in state number s.
+        seed : None goes on with the stream of random numbers; an integer begins the stream anew
+        options : {"state": index of the start state} or None; never changed
         """
-        state = dict(check_options(options, ("state",))).get("state")
-        if seed is not None:
-            self._key, self._draws = int(rng.keys(seed, np.array([self._number]))[0]), 0
-        u = self._uniform()
-        drawn = int(self.mdp.draw_start(np.array([u]))[0])
-        self._state = drawn if state is None else check_states(self.mdp, np.array([state]))[0].item()
-        self._steps, self._over = 0, False
+        if check_seed(seed) is not None:
+            self._seed(seed)
+        options = check_options(options, {"state"})
+        state = bisect_right(self._starts, self._uniform())
+        self._draw += 1
+        self._state = int(check_states(self.mdp, options["state"], ())) if "state" in options else state
+        self._time, self._done = 0, False
         return self._texts[self._state], {}
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Take an action and return ``(observation, reward, terminated, truncated, info)``.
-
-        A string that is not an action is the outcome ``invalid``; ``info["invalid"]`` tells.
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict]:
+        """Play an action string and return (observation, reward, terminated, truncated, info).
 
         Raises
         ------
         TypeError
-            If the action is not a str.
+            If the action is not a string.
         ResetNeeded
-            Before the first reset and after the end of an episode.
+            If no episode is under way.
         """
         if not isinstance(action, str):
-            raise TypeError(f"an action must be a str, got {type(action).__name__}")
-        if self._over:
-            raise ResetNeeded(f"{self.id}: the episode is over or was never started; call reset()")
-        index, texts, outcomes, terminal, invalid, horizon = self._tables
-        a = index.get(action, invalid)
-        u = self._uniform()
-        for limit, state, reward in outcomes(self._state, a):
-            if u < limit:
-                break
-        self._state = state
-        self._steps += 1
-        terminated = terminal[state]
-        truncated = not terminated and self._steps >= horizon
-        self._over = terminated or truncated
-        return texts[state], reward, terminated, truncated, {"invalid": a == invalid}
+            raise TypeError(f"action must be a str, got {type(action).__name__}: {action!r}")
+        if self._done:
+            raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
+        row = self._rows[self._state] or self._row(self._state)
+        cumulative, successors, rewards = row[self._numbers.get(action, self._invalid)]
+        k = bisect_right(cumulative, self._uniform()) if cumulative else 0
+        self._draw += 1
+        self._time += 1
+        self._state = state = successors[k]
+        terminated = self._terminal[state]
+        truncated = not terminated and self._time >= self._horizon
+        self._done = terminated or truncated
+        return self._texts[state], rewards[k], terminated, truncated, {}
+
+    def _row(self, state: int) -> list:
+        """The outcomes of each action in a state as plain lists, prepared at the first visit."""
+        tables = (self.mdp.cumulative, self.mdp.successors, self.mdp.rewards)
+        cells = zip(*(table[state].tolist() for table in tables), strict=True)
+        self._rows[state] = [(() if c[0] == np.inf else c, s, r) for c, s, r in cells]
+        return self._rows[state]
 
     def render(self) -> str:
-        """Return the state as text; changes nothing."""
-        return self._texts[self._state] if self._state >= 0 else ""
+        """Return the current state's text; changes nothing."""
+        if self._state < 0:
+            raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
+        return self._texts[self._state]
 
     def close(self) -> None:
-        """Nothing to release; here for Gymnasium's convention."""
-
-    @property
-    def _texts(self) -> list[str]:
-        return self._tables[1]
-
-    def _uniform(self) -> float:
-        self._draws += 1
-        return rng.uniform(self._key, self._draws - 1)
-
-
-def _tables(mdp: ExactMDP) -> tuple:
-    """Plain Python look-ups of a table: actions, texts, outcomes of (state, action), terminal flags, invalid, horizon."""
-
-    @functools.cache
-    def outcomes(state: int, action: int) -> list[tuple[float, int, float]]:
-        rows = (mdp.cumulative, mdp.successors, mdp.rewards)
-        return list(zip(*(row[state, action].tolist() for row in rows), strict=True))
-
-    return mdp._index, mdp.state_texts.tolist(), outcomes, mdp.terminal.tolist(), mdp.invalid, mdp.horizon
+        """Do nothing; there is nothing to release."""
 
 
 class SimpleEnv:
-    """The loop that a reader of the method knows: ``get_state()``, then ``step(action) -> (reward, next_state)``, until ``done``."""
+    """The loop as a reader of the method knows it: `get_state()`, `step(action) -> (reward, next_state)`, `done`."""
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env):
         self.env = env
         self.reset()
 
     def reset(self) -> str:
-        """Start an episode and return its first state."""
+        """Begin an episode and return its first state text."""
         self._state, _ = self.env.reset()
         self.done = False
         return self._state
 
     def get_state(self) -> str:
-        """Return the state as text."""
+        """Return the current state text."""
         return self._state
 
     def step(self, action: str) -> tuple[float, str]:
-        """Take an action and return ``(reward, next_state)``; raises :class:`ResetNeeded` once ``done``."""
+        """Play an action and return (reward, next state text); `done` says whether the episode has ended."""
         self._state, reward, terminated, truncated, _ = self.env.step(action)
         self.done = terminated or truncated
         return reward, self._state
 
 
-def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return reset options as they are, or raise :class:`EnvError` that names an unknown key."""
-    for key in options or {}:
-        if key not in known:
-            raise EnvError(f"unknown reset option {key!r}; known: {', '.join(known)}")
-    return options or {}
+def check_options(options: dict | None, known: set[str]) -> dict:
+    """Return a copy of a reset's options; refuse unknown keys."""
+    if options and (unknown := set(options) - known):
+        raise ValueError(f"unknown reset option {min(unknown)!r}; known: {', '.join(sorted(known))}")
+    return dict(options or {})
 
 
-def check_states(mdp: ExactMDP, states: np.ndarray) -> np.ndarray:
-    """Return start states as int64, or raise :class:`EnvError` that names the first that is none."""
-    states = np.asarray(states)
-    wrong = np.ones(states.shape, bool) if states.dtype.kind not in "iu" else (states < 0) | (states >= len(mdp.state_texts))
-    if wrong.any():
-        raise EnvError(f"{mdp.id}: start state {states[wrong][0]!r} is not a state number below {len(mdp.state_texts)}")
-    return states.astype(np.int64)
+def check_states(mdp: ExactMDP, states: Any, shape: tuple) -> np.ndarray:
+    """Return start states as a new int array of the given shape; refuse indices that are no running state."""
+    states = np.array(states)
+    if states.shape != shape or states.dtype.kind not in "iu":
+        raise ValueError(f"start states must be integers of shape {shape}, got {states.dtype} {states.shape}")
+    if ((states < 0) | (states >= len(mdp.state_texts))).any() or mdp.terminal[states].any():
+        raise ValueError(f"{mdp.id}: a start state must be a non-terminal index below {len(mdp.state_texts)}")
+    return states.astype(np.intp)
 
 
-def register(pattern: str, factory: Factory) -> None:
-    r"""Register an environment.
+_REGISTRY: dict[str, tuple[re.Pattern, Callable, tuple[str, ...]]] = {}
+
+
+def register(pattern: str, factory: Callable[..., Any], examples: tuple[str, ...] | None = None) -> None:
+    """Make an environment known by an id.
 
     Parameters
     ----------
     pattern : str
-        An id, ``"my/world"``, or one with ``{name}`` places for integers, ``"grid/empty-{n}"``.
+        An id, in which `{N}` (a capital) stands for a whole number and `{name}` (small letters) for any text; what
+        stands there is passed to the factory as a keyword of that name.
     factory : callable
-        Called with the id and the integers by name; returns an :class:`ExactMDP`.
+        `factory(id, **options)` returns an ExactMDP, or an object with reset and step where there is no table.
+    examples : ids that stand for the pattern in `ids()`; by default the pattern itself if it is a plain id
     """
-    regex = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[0-9]+)", re.escape(pattern))
-    _REGISTRY[pattern] = (re.compile(regex), factory)
-    exact.cache_clear()
+    parts = re.split(r"\{([A-Z]|[a-z_]+)\}", pattern)
+    literals = [re.escape(part) for part in parts[::2]]
+    holes = [f"(?P<{part}>{'0|[1-9][0-9]*' if part.isupper() else '.+'})" for part in parts[1::2]]
+    groups = [piece for pair in zip(literals, [*holes, ""], strict=True) for piece in pair]
+    if examples is None:
+        examples = (pattern,) if len(parts) == 1 else ()
+    _REGISTRY[pattern] = re.compile("".join(groups)), factory, examples
+    _build.cache_clear()
 
 
 def ids() -> list[str]:
-    """Return the registered ids; those with ``{name}`` places stand for a family."""
-    return sorted(_REGISTRY)
+    """Return the ids of the default instances, in the order of their registration."""
+    return [id for _, _, examples in _REGISTRY.values() for id in examples]
 
 
-@functools.lru_cache(maxsize=32)
-def exact(id: str) -> ExactMDP:
-    """Return the table of an environment.
+def _build_now(id: str, options: dict) -> Any:
+    for pattern, factory, _ in _REGISTRY.values():
+        if match := pattern.fullmatch(id):
+            named = {k: int(v) if k.isupper() else v for k, v in match.groupdict().items()}
+            known = list(inspect.signature(factory).parameters)[1:]
+            if unknown := [k for k in options if k not in known or k in named]:
+                raise ValueError(f"{id} has no option {unknown[0]!r}; options: {sorted(set(known) - set(named))}")
+            return factory(id, **named, **options)
+    near = difflib.get_close_matches(id, ids(), n=3, cutoff=0.3) or ids()[:3]
+    raise UnknownEnvironment(f"unknown environment {id!r}; nearest: {', '.join(near)}")
+
+
+@lru_cache(maxsize=32)
+def _build(id: str, options: tuple) -> Any:
+    return _build_now(id, dict(options))
+
+
+def exact(id: str, **options: Any) -> ExactMDP:
+    """Return the table of an environment (tables are shared and read-only).
 
     Raises
     ------
     UnknownEnvironment
-        If no environment has this id; the message names the nearest ones.
-    EnvError
-        If a number in the id is out of range.
+        If no environment has this id.
+    ValueError
+        If an option is unknown or out of range, or the environment has no table.
     """
-    for regex, factory in _REGISTRY.values():
-        match = regex.fullmatch(id) if isinstance(id, str) else None
-        if match:
-            return factory(id, **{name: int(number) for name, number in match.groupdict().items()})
-    near = difflib.get_close_matches(str(id), ids(), n=3, cutoff=0.4) or ids()[:5]
-    raise UnknownEnvironment(f"no environment is called {id!r}; near it: {', '.join(near)}")
+    if not isinstance(id, str):
+        raise TypeError(f"an environment id must be a str, got {type(id).__name__}")
+    built = _build(id, tuple(sorted(options.items())))
+    if not isinstance(built, ExactMDP):
+        raise ValueError(f"{id} has no exact table")
+    return built
 
 
-def make(id: str, seed: int | None = None, index: int = 0) -> TextEnv:
-    """Return one environment; see :class:`TextEnv` for the parameters and :func:`exact` for the errors."""
-    return TextEnv(exact(id), seed, index)
+def make(id: str, seed: int | None = None, *, index: int = 0, **options: Any) -> Any:
+    """Return one environment; `index` chooses its stream of random numbers within the seed.
+
+    Raises
+    ------
+    UnknownEnvironment
+        If no environment has this id.
+    ValueError, TypeError
+        If an option or the seed is wrong.
+    """
+    check_seed(seed)
+    try:
+        mdp = exact(id, **options)
+    except ValueError as error:
+        if "has no exact table" not in str(error):
+            raise
+        return _build_now(id, options)
+    return TextEnv(mdp, seed, index)

@@ -1,196 +1,275 @@
-r"""ExactMDP: an environment as a table. Stepping, the optimum, exact J and exact ∇J are all derived from it.
+r"""A finite Markov decision process as a table, and everything that follows from the table without sampling.
 
-States s, valid actions a (canonical strings) and one more, ``invalid``, which stands for every other string. Action a in s has
-K outcomes: with chance ``probabilities[s, a, k]`` the next state is ``successors[s, a, k]`` and ``rewards[s, a, k]`` is paid. Episodes
-start from $\mu$ = ``start`` and end in a terminal state, or after H = ``horizon`` steps. With the policy π(a|s) over valid strings and
-$\pi(\text{invalid}\mid s) = 1-\sum_a\pi(a\mid s)$,
+States $s$, valid actions $a < A$ and the extra action $A$ = `invalid`; $K$ outcomes $(p_k, s'_k, r_k)$ for each pair;
+start distribution $\mu$; horizon $H$. A policy $\pi$ holds the probabilities of the *valid* strings only: whatever is
+missing to one is the probability of writing something else. With $\bar\pi = 1 - \sum_a \pi(a|s)$,
 
-$$V_H = 0, \qquad Q_t(s,a) = \sum_k p_k\,\big(r_k + V_{t+1}(s'_k)\big), \qquad V_t(s) = \sum_a \pi_t(a\mid s)\,Q_t(s,a), \qquad J = \sum_s \mu_s V_0(s),$$
+$$ Q_t(s,a) = \sum_k p_k (r_k + V_{t+1}(s'_k)), \quad
+   V_t(s) = \sum_a \pi_t(a|s) Q_t(s,a) + \bar\pi_t(s) Q_t(s,\mathrm{invalid}), \quad V_H = 0, \quad
+   J = \sum_s \mu(s) V_0(s). $$
 
-and with the occupancy $d_t(s) = P(S_t = s)$ (policy-gradient theorem, Sutton et al. 2000, theorem 1, finite horizon)
-
-$$\frac{\partial J}{\partial \pi(a\mid s)} = \sum_t d_t(s)\,\big(Q_t(s,a) - Q_t(s,\text{invalid})\big).$$
+$J$ is a polynomial in the entries of $\pi$, so every function here is holomorphic in it (complex step works).
 """
 
-from __future__ import annotations
-
-import dataclasses
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
-from envs.errors import EnvError
+from envs.validation import check_kernel, check_policy, check_shapes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Solution:
-    """The optimum: ``J``, ``V`` (H + 1, S), ``Q`` (H, S, A + 1), and ``optimal`` (H, S, A + 1), the mask of best actions."""
+    r"""The optimum over time-dependent policies, $V_t(s) = \max_a Q_t(s,a)$ (Bellman 1957).
+
+    Attributes
+    ----------
+    J : float
+        $\sum_s \mu(s) V_0(s)$.
+    V : ndarray of shape (H + 1, S)
+    Q : ndarray of shape (H, S, A + 1)
+        The last column is the action `invalid`.
+    """
 
     J: float
     V: np.ndarray
     Q: np.ndarray
-    optimal: np.ndarray
+
+    @property
+    def optimal(self) -> np.ndarray:
+        """The optimal actions, bool of shape (H, S, A + 1): within 1e-12 (relative above 1) of the maximum."""
+        best = self.V[:-1, :, None]
+        return best - 1e-12 * np.maximum(1.0, np.abs(best)) <= self.Q
+
+    @property
+    def policy(self) -> np.ndarray:
+        """The first optimal action of each state and step, as probabilities of shape (H, S, A)."""
+        first = self.Q.argmax(-1)
+        return (first[..., None] == np.arange(self.Q.shape[-1] - 1)).astype(float)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExactMDP:
-    """A finite-horizon environment as a table; the arrays are read-only.
+    r"""A text environment as a table. All arrays are copied and read-only.
 
     Parameters
     ----------
     id : str
-    state_texts : str array of shape (S,)
-    action_texts : str array of shape (A,)
-        The canonical strings; everything else is the outcome ``invalid``, number A.
-    successors : int array of shape (S, A + 1, K)
-    probabilities, rewards : float64 arrays of shape (S, A + 1, K)
-    terminal : bool array of shape (S,)
-        Terminal states absorb with reward 0.
-    start : float64 array of shape (S,)
+    state_texts : ndarray of str, shape (S,)
+        One text a state, all different.
+    action_texts : ndarray of str, shape (A,)
+        The canonical strings; every other string is the action `invalid` with index A.
+    terminal : ndarray of bool, shape (S,)
+        Terminal states must absorb with reward 0.
+    start : ndarray of shape (S,)
+        $\mu$; no mass on terminal states.
     horizon : int
+        $H \geq 1$: the episode is truncated after H steps.
+    successors, probabilities, rewards : ndarray of shape (S, A + 1, K)
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not describe such a process (the message names the array and the index).
     """
 
     id: str
     state_texts: np.ndarray
     action_texts: np.ndarray
-    successors: np.ndarray
-    probabilities: np.ndarray
-    rewards: np.ndarray
     terminal: np.ndarray
     start: np.ndarray
     horizon: int
+    successors: np.ndarray
+    probabilities: np.ndarray
+    rewards: np.ndarray
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
-        outcomes = (len(self.state_texts), len(self.action_texts) + 1)
-        for name in ("successors", "probabilities", "rewards"):
-            if getattr(self, name).shape[:2] != outcomes:
-                raise EnvError(f"{self.id}: {name} must have shape {outcomes} + (K,), got {getattr(self, name).shape}")
+        for name, dtype in _DTYPES.items():
+            array: np.ndarray = np.array(getattr(self, name), dtype=dtype, order="C")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        check_shapes(self)
+        check_kernel(self)
 
     @property
     def invalid(self) -> int:
-        """Number of the outcome that stands for every string that is not an action."""
+        """The index A of the action that stands for every non-canonical string."""
         return len(self.action_texts)
 
     @cached_property
-    def _index(self) -> dict[str, int]:
-        return {str(text): i for i, text in enumerate(self.action_texts)}
+    def action_numbers(self) -> dict[str, int]:
+        """The index of each canonical action string (do not change it)."""
+        return {text: a for a, text in enumerate(self.action_texts.tolist())}
 
-    def action_index(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the number of each action text, ``invalid`` for what is not one.
+    @cached_property
+    def cumulative(self) -> np.ndarray:
+        """Cumulative outcome probabilities (S, A + 1, K), infinite from the last possible outcome on."""
+        return _read_only(_cumulative(self.probabilities))
+
+    @cached_property
+    def start_cumulative(self) -> np.ndarray:
+        """Cumulative start probabilities (S,), infinite from the last possible start on."""
+        return _read_only(_cumulative(self.start))
+
+    @cached_property
+    def mean_rewards(self) -> np.ndarray:
+        r"""$\sum_k p_k r_k$, shape (S, A + 1)."""
+        return _read_only((self.probabilities * self.rewards).sum(-1))
+
+    @cached_property
+    def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.action_texts)
+        return order, self.action_texts[order]
+
+    def action_index(self, texts) -> np.ndarray:
+        r"""Return the index of each action string, A for every string that is not canonical.
+
+        Parameters
+        ----------
+        texts : sequence of str or ndarray of str, length N
+            In a NumPy array trailing NULs cannot be told from padding; in a sequence `'up\0'` is invalid.
 
         Raises
         ------
         TypeError
-            If an entry is not a str; the message names its position.
+            If an entry is not a string.
         """
-        texts = texts.tolist() if isinstance(texts, np.ndarray) else texts
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
-        return np.array([self._index.get(text, self.invalid) for text in texts], dtype=np.int64)
+        if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
+            order, canonical = self._sorted_actions
+            place = np.searchsorted(canonical, texts).clip(max=self.invalid - 1)
+            return np.where(canonical[place] == texts, order[place], self.invalid)
+        numbers, invalid = self.action_numbers, self.invalid
+        if isinstance(texts, str):
+            raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
+        if set(map(type, texts)) != {str}:
+            for i, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
+        return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
 
-    @cached_property
-    def cumulative(self) -> np.ndarray:
-        """Cumulative chances (S, A + 1, K) of the outcomes, the last with a positive chance being infinite."""
-        total = self.probabilities.cumsum(axis=-1)
-        last = self.probabilities.shape[-1] - 1 - (self.probabilities[..., ::-1] > 0).argmax(axis=-1)
-        total[np.arange(total.shape[-1]) >= last[..., None]] = np.inf
-        return total
+    def start_states(self, u: np.ndarray) -> np.ndarray:
+        r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
+        return np.searchsorted(self.start_cumulative, u, side="right")
 
     def step(self, states: np.ndarray, actions: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return next states and rewards (N,): the outcome is the first whose cumulative chance exceeds u."""
-        k = (self.cumulative[states, actions] <= u[:, None]).sum(axis=-1)
-        return self.successors[states, actions, k], self.rewards[states, actions, k]
+        r"""Return (next states, rewards): outcome $k$ is the first whose cumulative probability exceeds $u$.
 
-    @cached_property
-    def cumulative_start(self) -> np.ndarray:
-        """Cumulative chances (S,) of the start, the last start with a positive chance being infinite."""
-        total = self.start.cumsum()
-        total[np.flatnonzero(self.start)[-1] :] = np.inf
-        return total
-
-    def draw_start(self, u: np.ndarray) -> np.ndarray:
-        """Return start states (N,) drawn from μ by u in [0, 1)."""
-        return np.searchsorted(self.cumulative_start, u, side="right")
-
-    @cached_property
-    def kernel(self) -> sparse.csr_array:
-        """P as a sparse matrix (S·(A + 1), S)."""
-        S, columns, K = self.successors.shape
-        rows = np.repeat(np.arange(S * columns), K)
-        entries = (self.probabilities.reshape(-1), (rows, self.successors.reshape(-1)))
-        return sparse.coo_array(entries, shape=(S * columns, S)).tocsr()
-
-    @cached_property
-    def expected_rewards(self) -> np.ndarray:
-        """Expected reward (S, A + 1) of each action."""
-        return (self.probabilities * self.rewards).sum(axis=-1)
-
-    def _backup(self, V: np.ndarray) -> np.ndarray:
-        """Q (S, A + 1) of one step followed by V (S,)."""
-        return self.expected_rewards + (self.kernel @ V).reshape(self.expected_rewards.shape)
-
-    def solve(self) -> Solution:
-        """Return the optimum over all, also time-dependent, policies, by backward induction."""
-        S, columns = self.expected_rewards.shape
-        V, Q = np.zeros((self.horizon + 1, S)), np.zeros((self.horizon, S, columns))
-        for t in reversed(range(self.horizon)):
-            Q[t] = self._backup(V[t + 1])
-            V[t] = Q[t].max(axis=-1)
-        optimal = Q >= V[:-1, :, None] - 1e-12 * max(1.0, float(np.ptp(Q)))
-        return Solution(float(self.start @ V[0]), V, Q, optimal)
+        Parameters
+        ----------
+        states, actions : ndarray of int, shape (N,)
+        u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
+        """
+        K = self.successors.shape[-1]
+        flat = states * (self.invalid + 1) + actions
+        if K > 1:
+            flat = flat * K + (self.cumulative.reshape(-1, K).take(flat, axis=0) <= u[:, None]).sum(-1)
+        return self.successors.ravel().take(flat), self.rewards.ravel().take(flat)
 
     def uniform(self) -> np.ndarray:
-        """Return the policy (S, A) that gives every valid action the chance 1/A."""
-        return np.full((len(self.state_texts), self.invalid), 1 / self.invalid)
+        """Return the policy (S, A) that chooses each canonical string with probability 1/A."""
+        shape = len(self.state_texts), self.invalid
+        return np.full(shape, 1.0 / self.invalid)
 
-    def action_values(self, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return Q (H, S, A + 1) and V (H + 1, S) of a policy of shape (S, A) or (H, S, A), in its dtype."""
-        policy = self._with_invalid(policy)
-        S, columns = self.expected_rewards.shape
-        V, Q = np.zeros((self.horizon + 1, S), policy.dtype), np.zeros((self.horizon, S, columns), policy.dtype)
+    def backup(self, V: np.ndarray) -> np.ndarray:
+        r"""Return $Q(s,a) = \sum_k p_k (r_k + V(s'_k))$, shape (S, A + 1), for values $V$ of shape (S,)."""
+        if self.successors.shape[-1] == 1:
+            return self.mean_rewards + V[self.successors[..., 0]]
+        return self.mean_rewards + (self.probabilities * V[self.successors]).sum(-1)
+
+    def solve(self) -> Solution:
+        """Return the optimum over time-dependent policies by backward induction."""
+        S = len(self.state_texts)
+        V, Q = np.zeros((self.horizon + 1, S)), np.empty((self.horizon, S, self.invalid + 1))
         for t in reversed(range(self.horizon)):
-            Q[t] = self._backup(V[t + 1])
-            V[t] = (policy[t] * Q[t]).sum(axis=-1)
-        return Q, V
+            Q[t] = self.backup(V[t + 1])
+            V[t] = Q[t].max(-1)
+        return Solution(float(self.start @ V[0]), V, Q)
+
+    def stationary_policy(self, sweeps: int = 10_000) -> np.ndarray:
+        """Return the greedy policy (S, A) of the problem without time limit, by value iteration.
+
+        A discount of 1 - 1e-7 settles ties in favour of the sooner reward (without it "wait for ever" ties with "go").
+        """
+        V = np.zeros(len(self.state_texts))
+        for _ in range(sweeps):
+            Q = self.backup((1 - 1e-7) * V)
+            V, old = Q.max(-1), V
+            if (np.abs(V - old) < 1e-13).all():
+                break
+        return (Q.argmax(-1)[:, None] == np.arange(self.invalid)).astype(float)
 
     def state_values(self, policy: np.ndarray) -> np.ndarray:
-        """Return V (H + 1, S): the expected sum of rewards from each state and time on."""
-        return self.action_values(policy)[1]
+        r"""Return $V_t(s)$ of a policy (S, A) or (H, S, A) as an array (H + 1, S) of the policy's dtype."""
+        full = self._with_invalid(policy)
+        V = np.zeros((self.horizon + 1, len(self.state_texts)), dtype=full.dtype)
+        for t in reversed(range(self.horizon)):
+            V[t] = (full[t] * self.backup(V[t + 1])).sum(-1)
+        return V
 
-    def value(self, policy: np.ndarray) -> np.generic:
-        r"""Return $J = \sum_s\mu_s V_0(s)$ of a policy (S, A) or (H, S, A), in its dtype (complex too)."""
+    def value(self, policy: np.ndarray):
+        r"""Return $J(\pi)$, a scalar of the policy's dtype (float64 at least).
+
+        Raises
+        ------
+        ValueError
+            If the shape is wrong, or the real parts of a row sum to more than one, beyond rounding.
+        """
         return (self.start * self.state_values(policy)[0]).sum()
 
+    def action_values(self, policy: np.ndarray) -> np.ndarray:
+        r"""Return $Q_t(s,a)$ of a policy as an array (H, S, A + 1)."""
+        V = self.state_values(policy)
+        return np.stack([self.backup(V[t + 1]) for t in range(self.horizon)])
+
     def occupancy(self, policy: np.ndarray) -> np.ndarray:
-        r"""Return $d_t(s) = P(S_t = s)$, shape (H, S); a terminal state counts as long as the horizon runs."""
-        policy = self._with_invalid(policy)
-        d = np.zeros((self.horizon, len(self.start)), policy.dtype)
+        r"""Return $d_t(s) = P(s_t = s)$ as an array (H, S); mass that ended stays on its terminal state."""
+        full = self._with_invalid(policy)
+        d = np.zeros((self.horizon, len(self.state_texts)), dtype=full.dtype)
         d[0] = self.start
-        for t in range(1, self.horizon):
-            d[t] = self.kernel.T @ (d[t - 1, :, None] * policy[t - 1]).reshape(-1)
+        for t in range(self.horizon - 1):
+            flow = (d[t][:, None] * full[t])[..., None] * self.probabilities
+            np.add.at(d[t + 1], self.successors.ravel(), flow.ravel())
         return d
 
     def gradient(self, policy: np.ndarray) -> np.ndarray:
-        r"""Return $\partial J/\partial\pi(a\mid s)$, shape (S, A), of a policy (S, A); the invalid outcome takes what is left."""
-        Q, _ = self.action_values(policy)
-        d = self.occupancy(policy)
-        return np.einsum("ts,tsa->sa", d, Q[..., :-1] - Q[..., -1:])
+        r"""Return $\partial J / \partial \pi$ in the policy's own shape.
+
+        $$ \frac{\partial J}{\partial \pi_t(a|s)} = d_t(s) \left(Q_t(s,a) - Q_t(s,\mathrm{invalid})\right), $$
+
+        since a probability given to a string is taken from `invalid`; a policy (S, A) is used at every step, so its
+        gradient is the sum over $t$ (Sutton et al. 2000, the policy-gradient theorem).
+        """
+        Q = self.action_values(policy)
+        gradient = self.occupancy(policy)[..., None] * (Q[..., :-1] - Q[..., -1:])
+        return gradient.sum(0) if np.ndim(policy) == 2 else gradient
 
     def _with_invalid(self, policy: np.ndarray) -> np.ndarray:
-        """Check a policy and return it as (H, S, A + 1)."""
-        S, A = len(self.state_texts), self.invalid
-        if policy.shape not in ((S, A), (self.horizon, S, A)):
-            raise EnvError(f"{self.id}: a policy has shape {(S, A)} or {(self.horizon, S, A)}, got {policy.shape}")
-        rest = 1 - policy.sum(axis=-1, keepdims=True)
-        if policy.real.min() < 0 or rest.real.min() < -1e-5:
-            where = np.unravel_index(int(rest.real.argmin()), rest.shape[:-1])
-            raise EnvError(f"{self.id}: the chances in row {tuple(int(i) for i in where)} are negative or sum to more than 1")
-        full = np.concatenate([policy, rest], axis=-1)
-        return np.broadcast_to(full, (self.horizon, S, A + 1))
+        """The policy as (H, S, A + 1), the last column being what is missing to one."""
+        policy = np.asarray(policy)
+        H, S, A = self.horizon, len(self.state_texts), self.invalid
+        if policy.shape not in ((S, A), (H, S, A)):
+            raise ValueError(f"policy must have shape {(S, A)} or {(H, S, A)}, got {policy.shape}")
+        dtype = np.result_type(policy.dtype, np.float32)
+        policy = policy.astype(np.result_type(dtype, np.float64), copy=False)
+        total = policy.sum(-1, keepdims=True)
+        check_policy(policy.real, total.real, float(np.finfo(dtype).eps))
+        return np.broadcast_to(np.concatenate([policy, 1 - total], axis=-1), (H, S, A + 1))
+
+
+_DTYPES = {
+    "state_texts": np.str_, "action_texts": np.str_, "terminal": np.bool_, "start": np.float64,
+    "successors": np.intp, "probabilities": np.float64, "rewards": np.float64,
+}  # fmt: skip
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _cumulative(probabilities: np.ndarray) -> np.ndarray:
+    total = np.cumsum(probabilities, axis=-1)
+    remaining = np.cumsum(probabilities[..., ::-1], axis=-1)[..., ::-1]
+    last = np.concatenate([remaining[..., 1:] == 0, np.ones_like(remaining[..., :1], dtype=bool)], axis=-1)
+    return np.where(last, np.inf, total)

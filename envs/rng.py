@@ -1,66 +1,62 @@
-r"""Counter-based random numbers: u = f(seed, environment, draw), with no state but a counter.
+r"""Counter-based random numbers: the $d$-th number of environment $i$ under a seed is a function, not a state.
 
-Draw d of environment i is a pure function of (seed, i, d), so row i of any batch equals environment i alone, bit for bit, and
-streams of neighbouring seeds or environments have nothing in common. The mixer is the finaliser of SplitMix64 (Steele, Lea,
-Flood 2014, "Fast splittable pseudorandom number generators"), a bijection of 64-bit words, once in Python integers and once in
-NumPy's ``uint64``.
+With $m$ the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014),
+$\gamma$ its odd constant and all arithmetic modulo $2^{64}$,
+
+$$ k_i = m(w \oplus m(i\gamma + c)), \qquad
+   u_{i,d} = 2^{-53} \lfloor m(k_i \oplus m(d\gamma)) / 2^{11} \rfloor \in [0, 1), $$
+
+where the word $w$ is NumPy's `SeedSequence` of the seed. A number depends on (seed, environment, draw) alone, so row
+$i$ of a batch of any size is environment $i$ alone, and skipping a draw costs nothing.
 """
 
-from __future__ import annotations
-
-import numbers
+import operator
 
 import numpy as np
 
-from envs.errors import EnvError
-
+GAMMA = 0x9E3779B97F4A7C15
+OFFSET = 0xD1B54A32D192ED03
 MASK = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
-STREAM = 0xD1342543DE82EF95
-_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
-def mix(z: int) -> int:
-    """Return the 64-bit finaliser of ``z``, in Python integers."""
-    z = (z ^ (z >> 30)) * _MULTIPLIERS[0] & MASK
-    z = (z ^ (z >> 27)) * _MULTIPLIERS[1] & MASK
-    return z ^ (z >> 31)
-
-
-def mix_array(z: np.ndarray) -> np.ndarray:
-    """Return :func:`mix` of each entry of a ``uint64`` array."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(_MULTIPLIERS[0])
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(_MULTIPLIERS[1])
-    return z ^ (z >> np.uint64(31))
-
-
-def seed_word(seed: int | None) -> int:
-    """Fold a seed of any size into 64 bits; None takes fresh entropy.
+def check_seed(seed: int | None) -> int | None:
+    """Return the seed as a Python int (or None); refuse booleans, floats and negative numbers.
 
     Raises
     ------
-    TypeError, EnvError
-        If the seed is not an integer, or is negative. 0 is a seed like any other.
+    TypeError
+        If the seed is not an integer.
+    ValueError
+        If the seed is negative.
     """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, numbers.Integral)):
-        raise TypeError(f"seed must be an integer or None, got {seed!r}")
-    if seed is not None and seed < 0:
-        raise EnvError(f"seed must be at least 0, got {seed}")
-    return int(np.random.SeedSequence(None if seed is None else int(seed)).generate_state(1, np.uint64)[0])
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, np.bool_)) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be None or an integer >= 0, got {seed!r}")
+    if (number := operator.index(seed)) < 0:
+        raise ValueError(f"seed must be None or an integer >= 0, got {number}")
+    return number
 
 
-def keys(seed: int | None, environments: np.ndarray) -> np.ndarray:
-    """Return the ``uint64`` key of each environment number under a seed."""
-    words = np.uint64(seed_word(seed)) + np.asarray(environments, dtype=np.uint64) * np.uint64(STREAM)
-    return mix_array(words)
+def seed_word(seed: int | None) -> int:
+    """Fold a seed of any size (None: fresh entropy) into 64 bits."""
+    return int(np.random.SeedSequence(check_seed(seed)).generate_state(1, np.uint64)[0])
 
 
-def uniform(key: int, draw: int) -> float:
-    """Return draw number ``draw`` of a stream, a float in [0, 1), in Python integers."""
-    return (mix(key ^ mix((draw * GOLDEN + STREAM) & MASK)) >> 11) * 2.0**-53
+def mix(z: np.ndarray) -> np.ndarray:
+    """Return SplitMix64's finaliser of an array of uint64 (a bijection of the 64-bit words)."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
-def uniform_array(key: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    """Return :func:`uniform` for arrays of keys and draw numbers (``uint64``)."""
-    counter = mix_array(draw * np.uint64(GOLDEN) + np.uint64(STREAM))
-    return (mix_array(key ^ counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+def stream_keys(word: int, environments: np.ndarray) -> np.ndarray:
+    r"""Return the keys $k_i = m(w \oplus m(i\gamma + c))$, uint64, of the given environment indices."""
+    index = np.asarray(environments, dtype=np.uint64)
+    return mix(np.uint64(word) ^ mix(index * np.uint64(GAMMA) + np.uint64(OFFSET)))
+
+
+def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    r"""Return $u_{i,d}$ in $[0, 1)$ (float64, multiples of $2^{-53}$) for uint64 arrays of keys and draws."""
+    bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
+    return (bits >> np.uint64(11)) * 2.0**-53

@@ -1,151 +1,165 @@
-"""N copies of an environment in lockstep: a handful of gathers a step.
+"""N copies of one table in lockstep."""
 
-Observations are NumPy string arrays of dtype ``<U w``; viewed as ``uint32`` such an array *is* the (N, w) array of code points.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from envs import rng
-from envs.core import check_options, check_states, exact
-from envs.errors import EnvError, ResetNeeded
+from envs.core import ResetNeeded, check_options, check_states, exact
 from envs.mdp import ExactMDP
+from envs.rng import check_seed, seed_word, stream_keys, uniforms
 
 AUTORESET = ("next_step", "same_step", "disabled")
 
 
 class VectorEnv:
-    """N environments of one kind; row i equals environment i alone, bit for bit.
+    """N environments that share a table; row i is environment i alone, bit for bit.
+
+    Observations are NumPy string arrays (N,) of fixed width, so `obs.view(np.uint32).reshape(N, -1)` are code points.
 
     Parameters
     ----------
     mdp : ExactMDP
     n : int
-    seed : int, optional
+    seed : int >= 0 or None
     autoreset : {"next_step", "same_step", "disabled"}
-        What follows an end, in Gymnasium's meaning. ``"next_step"``: the next action of that row is ignored and the call returns
-        the reset observation with reward 0 (such a row must not count in a loss). ``"same_step"``: the reset happens at once, and
-        ``info["final_obs"]`` holds the last observation. ``"disabled"``: stepping the row raises until
-        ``reset(options={"reset_mask": mask})``.
+        Gymnasium's modes. next_step: the step after an end ignores the action, returns the new episode's first
+        observation with reward 0, and info["reset"] marks the row: it must not count in a loss. same_step: the new
+        episode begins within the step that ended the old one; info["final_obs"] holds the last observation where
+        info["_final_obs"], the empty text elsewhere. disabled: the caller resets, with options {"reset_mask": ...}.
     """
 
-    def __init__(self, mdp: ExactMDP, n: int, seed: int | None = None, autoreset: str = "next_step") -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise EnvError(f"n must be an integer of at least 1, got {n!r}")
+    def __init__(self, mdp: ExactMDP, n: int, seed: int | None = None, *, autoreset: str = "next_step"):
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"n must be an integer >= 1, got {n!r}")
         if autoreset not in AUTORESET:
-            raise EnvError(f"autoreset must be one of {', '.join(AUTORESET)}, got {autoreset!r}")
-        self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, n, autoreset
-        self._keys = rng.keys(seed, np.arange(n))
-        self._draws = np.zeros(n, np.uint64)
-        self._states, self._steps = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._over = np.ones(n, dtype=bool)
-        self._started = False
+            raise ValueError(f"autoreset must be one of {AUTORESET}, got {autoreset!r}")
+        self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, int(n), autoreset
+        self._states, self._time = np.full(n, -1), np.zeros(n, dtype=int)
+        self._done = np.ones(n, dtype=bool)
+        self._chance = mdp.successors.shape[-1] > 1
+        self._seed(seed)
+
+    def _seed(self, seed: int | None) -> None:
+        self._keys = stream_keys(seed_word(seed), np.arange(self.n))
+        self._draws = np.zeros(self.n, dtype=np.uint64)
 
     @property
     def states(self) -> np.ndarray:
-        """State numbers (N,), a copy."""
+        """The state indices, a new int array (N,); -1 before the first reset."""
         return self._states.copy()
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start episodes and return ``(observations, info)``.
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        """Begin episodes and return (observations, info).
 
         Parameters
         ----------
-        seed : int, optional
-            Start all streams of random numbers anew.
-        options : mapping, optional
-            ``{"state": (N,)}`` starts in these states; ``{"group": G}``: rows come in groups of G that share the start of their
-            first row; ``{"reset_mask": bool (N,)}`` resets these rows only.
+        seed : None goes on with the streams; an integer begins them anew
+        options : may hold "state" (n,) start states; "group" G: rows come in groups of G that share the start of their
+            first row; "reset_mask" bool (n,): the rows to reset, the others stay where they are
         """
-        options = check_options(options, ("state", "group", "reset_mask"))
-        if seed is not None:
-            self._keys, self._draws = rng.keys(seed, np.arange(self.n)), np.zeros(self.n, np.uint64)
-        mask = self._mask(options.get("reset_mask"), "reset_mask")
-        drawn = self._draw_starts(mask)
-        group = options.get("group", 1)
-        if isinstance(group, bool) or not isinstance(group, int) or group < 1 or self.n % group:
-            raise EnvError(f"group must be a divisor of n = {self.n}, got {group!r}")
-        drawn = np.repeat(drawn[::group], group)
-        if options.get("state") is not None:
-            drawn = np.broadcast_to(check_states(self.mdp, np.asarray(options["state"])), (self.n,))
-        self._begin(mask, drawn)
-        self._started = True
-        return self.mdp.state_texts[self._states], {}
+        if check_seed(seed) is not None:
+            self._seed(seed)
+        options = check_options(options, {"state", "group", "reset_mask"})
+        rows = np.arange(self.n)
+        if "reset_mask" in options:
+            rows = np.flatnonzero(self._mask(options["reset_mask"], "reset_mask"))
+        starts = self._starts(options)
+        self._begin(rows, starts[rows])
+        if (self._states < 0).any():
+            raise ResetNeeded(f"{self.id}: the first reset must reset every row")
+        return self.mdp.state_texts.take(self._states), {}
 
-    def step(
-        self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take one action a row and return ``(observations, rewards, terminated, truncated, info)``, each (N,).
+    def _starts(self, options: dict) -> np.ndarray:
+        if "state" in options:
+            return check_states(self.mdp, options["state"], (self.n,))
+        starts = self.mdp.start_states(uniforms(self._keys, self._draws))
+        if "group" not in options:
+            return starts
+        group = options["group"]
+        if isinstance(group, bool) or not isinstance(group, (int, np.integer)) or group < 1 or self.n % group:
+            raise ValueError(f"group must be an integer >= 1 that divides n = {self.n}, got {group!r}")
+        return np.repeat(starts[::group], group)
+
+    def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
+        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
+        self._draws[rows] += np.uint64(1)
+
+    def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
+        """Play one action a row and return (observations, rewards, terminated, truncated, info).
 
         Parameters
         ----------
-        actions : N strings
-        where : bool array of shape (N,), optional
-            Rows that are False do not move, draw nothing, and have reward 0 and no end.
+        actions : n strings; those of rows that do not move are ignored
+        where : bool (n,); rows that are False do not move, draw nothing and have reward 0
 
         Raises
         ------
-        TypeError
-            If an action is not a str.
         ResetNeeded
-            Before the first reset; with ``autoreset="disabled"``, also when a row that has ended is stepped.
+            If a row's episode has ended and is not reset by the autoreset mode.
+        TypeError, ValueError
+            If the actions are not n strings.
         """
+        moving = None if where is None else self._mask(where, "where")
         if len(actions) != self.n:
-            raise EnvError(f"{self.n} environments need {self.n} actions, got {len(actions)}")
-        index = self.mdp.action_index(actions)
-        where = self._mask(where, "where")
-        if not self._started or (self.autoreset == "disabled" and (self._over & where).any()):
-            row = int(np.argmax(self._over & where))
-            raise ResetNeeded(f"{self.id}: the episode of row {row} is over or was never started; call reset()")
-        reborn, moving = where & self._over, where & ~self._over
-        rewards = self._move(moving, index)
-        terminated = moving & self.mdp.terminal[self._states]
-        truncated = moving & ~terminated & (self._steps >= self.mdp.horizon)
-        if reborn.any():
-            self._begin(reborn, self._draw_starts(reborn))
-        ended = terminated | truncated
-        self._over |= ended
-        info: dict[str, Any] = {"invalid": moving & (index == self.mdp.invalid)}
-        if self.autoreset == "same_step" and ended.any():
-            info["final_obs"] = np.where(ended, self.mdp.state_texts[self._states], "")
-            self._begin(ended, self._draw_starts(ended))
-        return self.mdp.state_texts[self._states], rewards, terminated, truncated, info
+            raise ValueError(f"expected {self.n} actions, got {len(actions)}")
+        indices = self.mdp.action_index(actions)
+        over = self._done if moving is None else self._done & moving
+        if over.any():
+            if self.autoreset != "next_step" or (self._states < 0).any():
+                raise ResetNeeded(f"{self.id}: row {over.argmax()} has no episode under way; reset it first")
+            moving = ~over if moving is None else moving & ~over
+        rewards, terminated, truncated = self._move(indices, moving)
+        return self._after(over, rewards, terminated, truncated)
+
+    def _move(self, actions: np.ndarray, moving: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        u = uniforms(self._keys, self._draws) if self._chance else self._time
+        states, rewards = self.mdp.step(self._states, actions, u)
+        if moving is None:
+            self._draws += np.uint64(1)
+            self._time += 1
+        else:
+            states, rewards = np.where(moving, states, self._states), np.where(moving, rewards, 0.0)
+            self._draws += moving.astype(np.uint64)
+            self._time += moving
+        terminated = self.mdp.terminal.take(states)
+        truncated = (self._time >= self.mdp.horizon) & ~terminated
+        if moving is not None:
+            terminated, truncated = terminated & moving, truncated & moving
+        self._states = states
+        self._done = self._done | terminated | truncated
+        return rewards, terminated, truncated
+
+    def _after(self, over, rewards, terminated, truncated) -> tuple[Any, ...]:
+        info: dict[str, np.ndarray] = {}
+        ended = over
+        if self.autoreset == "next_step":
+            info["reset"] = over.copy()
+        elif self.autoreset == "same_step":
+            ended = terminated | truncated
+            info["_final_obs"] = ended
+            info["final_obs"] = np.where(ended, self.mdp.state_texts.take(self._states), "")
+        if self.autoreset != "disabled" and ended.any():
+            rows = np.flatnonzero(ended)
+            self._begin(rows, self.mdp.start_states(uniforms(self._keys[rows], self._draws[rows])))
+        return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
+
+    def _mask(self, mask: Any, name: str) -> np.ndarray:
+        mask = np.asarray(mask)
+        if mask.shape != (self.n,) or mask.dtype != bool:
+            raise ValueError(f"{name} must be bool of shape ({self.n},), got {mask.dtype} {mask.shape}")
+        return mask
+
+    def render(self) -> str:
+        """Return the current states' texts, rows divided by an empty line; changes nothing."""
+        if (self._states < 0).any():
+            raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
+        return "\n\n".join(self.mdp.state_texts.take(self._states).tolist())
 
     def close(self) -> None:
-        """Nothing to release; here for Gymnasium's convention."""
-
-    def _move(self, moving: np.ndarray, index: np.ndarray) -> np.ndarray:
-        states, rewards = self.mdp.step(self._states, index, self._uniform(moving))
-        self._states = np.where(moving, states, self._states)
-        self._steps += moving
-        return np.where(moving, rewards, 0.0)
-
-    def _begin(self, mask: np.ndarray, states: np.ndarray) -> None:
-        self._states = np.where(mask, states, self._states)
-        self._steps[mask], self._over[mask] = 0, False
-
-    def _draw_starts(self, mask: np.ndarray) -> np.ndarray:
-        return self.mdp.draw_start(self._uniform(mask))
-
-    def _uniform(self, mask: np.ndarray) -> np.ndarray:
-        u = rng.uniform_array(self._keys, self._draws)
-        self._draws = self._draws + mask.astype(np.uint64)
-        return u
-
-    def _mask(self, mask: np.ndarray | None, name: str) -> np.ndarray:
-        if mask is None:
-            return np.ones(self.n, dtype=bool)
-        if np.shape(mask) != (self.n,) or np.asarray(mask).dtype != bool:
-            raise EnvError(f"{name} must be a bool array of shape ({self.n},), got {mask!r:.60}")
-        return np.array(mask)
+        """Do nothing; there is nothing to release."""
 
 
-def make_vector(id: str, n: int, seed: int | None = None, autoreset: str = "next_step") -> VectorEnv:
-    """Return N environments; see :class:`VectorEnv` for the parameters and :func:`envs.exact` for the errors."""
-    return VectorEnv(exact(id), n, seed, autoreset)
+def make_vector(id: str, n: int, seed: int | None = None, *, autoreset: str = "next_step", **options: Any) -> VectorEnv:
+    """Return N copies of an environment in lockstep (see VectorEnv); options as in `envs.make`."""
+    return VectorEnv(exact(id, **options), n, seed, autoreset=autoreset)

@@ -1,0 +1,18 @@
+"""Import an optional package, or say how to get it."""
+
+from importlib import import_module
+from typing import Any
+
+
+def need(module: str, extra: str) -> Any:
+    """Return an optional module.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed; the message names the extra to install.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{module} is not installed: pip install 'minillm-numpy[{extra}]'") from error
