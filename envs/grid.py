@@ -22,7 +22,7 @@ def empty(id: str, N: int) -> ExactMDP:
 
     The text is N lines: `.` empty, `A` agent, `G` goal, `*` agent on goal (terminal). Every step costs STEP_COST,
     reaching the goal pays GOAL_REWARD on top (so the last step pays 0.95), an invalid string leaves the state unchanged
-    and costs INVALID_COST instead. $H = 4N$; $N^2(N^2-1)$ non-terminal states.
+    and costs INVALID_COST instead. $H = 2N$ (the longest way takes 2N − 2 steps); $N^2(N^2-1)$ non-terminal states.
     """
     if N < 3:
         raise ValueError(f"{id}: the size must be at least 3, got {N}")
@@ -39,7 +39,7 @@ def empty(id: str, N: int) -> ExactMDP:
 
     return tabulate(
         id, start=dict.fromkeys(starts, 1 / len(starts)), actions=list(MOVES), outcomes=outcomes,
-        terminal=lambda state: state[0] == state[1], text=text, horizon=4 * N, invalid_reward=-INVALID_COST,
+        terminal=lambda state: state[0] == state[1], text=text, horizon=2 * N, invalid_reward=-INVALID_COST,
     )  # fmt: skip
 
 

@@ -33,12 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `minillm play RUN | head`
         sys.stdout = None  # type: ignore[assignment]
         return 0
-    except ValueError as error:
-        from minillm.worlds import load_envs
-
-        if isinstance(error, load_envs().EnvError):
-            return _fail(str(error))
-        raise
 
 
 def _fail(message: str) -> int:
@@ -83,14 +77,13 @@ def _train(options: argparse.Namespace) -> int:
 
     from minillm import checkpoint, report
     from minillm.run import Run, TrainConfig
+    from minillm.worlds import exact
 
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     default = Path("runs") / f"{config.env.replace('/', '-')}-seed{config.seed}"
     out = options.out or checkpoint.fresh_directory(default)
-    from minillm.worlds import load_envs
-
-    load_envs().exact(config.env)  # an unknown environment leaves no directory behind
+    exact(config.env)  # an unknown environment leaves no directory behind
     run = Run(config, checkpoint.prepare_directory(out, options.overwrite))
     summary = run.execute()
     print(report.table(summary))

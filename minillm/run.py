@@ -21,7 +21,7 @@ from minillm.progress import Progress
 from minillm.tokenizer import CharTokenizer
 from minillm.training import collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
-from minillm.worlds import load_envs
+from minillm.worlds import exact, load_envs
 
 NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
 CURVE_POINTS = 10  # exact J is computed this often while improving
@@ -83,7 +83,7 @@ class Run:
     def __init__(self, config: TrainConfig, directory: Path, quiet: bool = False) -> None:
         self.config, self.directory, self.quiet = config, directory, quiet
         self.envs = load_envs()
-        self.mdp = self.envs.exact(config.env)
+        self.mdp = exact(config.env)
         streams = np.random.SeedSequence(config.seed).spawn(6)
         self.world_seeds = [int(stream.generate_state(1)[0]) for stream in streams[4:]]
         init, self.uniform_rng, self.fit_rng, act = (np.random.default_rng(stream) for stream in streams[:4])
@@ -226,22 +226,5 @@ def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
     found = checkpoint.load(directory / "checkpoint.npz")
     if "env" not in found.facts:
         raise CheckpointError(f"{directory / 'checkpoint.npz'} does not name its environment; it is not of a run of minillm train")
-    mdp = load_envs().exact(found.facts["env"])
+    mdp = exact(found.facts["env"])
     return make_agent(found.model, found.tokenizer, mdp, found.facts.get("seed")), mdp, found.facts
-
-
-def episodes_as_text(agent: LLMAgent, env: str, seed: int, episodes: int) -> list[list[str]]:
-    """Play episodes and return each as a list of texts: the first state, then what each step did and led to."""
-    world = load_envs().make(env, seed=seed)
-    played = []
-    for _ in range(episodes):
-        state, _ = world.reset()
-        turns, total, over = [state], 0.0, False
-        while not over:
-            action = agent.generate_action(state)
-            state, reward, terminated, over, info = world.step(action)
-            over, total = over or terminated, total + reward
-            mark = " (not an action)" if info.get("invalid") else ""
-            turns.append(f"> {action!r}{mark}   reward {reward:g}, sum {total:g}\n{state}")
-        played.append(turns)
-    return played

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from typing import Any
 
 from minillm.errors import UserError
 
@@ -24,3 +25,17 @@ def load_envs() -> types.ModuleType:
             f"remove it from sys.path"
         )
     return envs
+
+
+def exact(id: str) -> Any:
+    """Return the table of an environment; see :func:`envs.exact`.
+
+    Raises
+    ------
+    UserError
+        If there is no such environment (the message names the nearest ids), or a number in the id is out of range.
+    """
+    try:
+        return load_envs().exact(id)
+    except ValueError as error:
+        raise UserError(str(error)) from None

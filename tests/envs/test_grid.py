@@ -7,7 +7,7 @@ import envs
 def test_empty_5_has_600_running_states_and_every_text_shows_agent_and_goal():
     mdp = envs.exact("grid/empty-5")
     assert (~mdp.terminal).sum() == 600
-    assert mdp.horizon == 20
+    assert mdp.horizon == 10
     for text, terminal in zip(mdp.state_texts.tolist(), mdp.terminal, strict=True):
         assert [len(line) for line in text.split("\n")] == [5] * 5
         assert (text.count("*"), text.count("A"), text.count("G")) == ((1, 0, 0) if terminal else (0, 1, 1))

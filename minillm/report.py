@@ -1,0 +1,77 @@
+"""What a run shows at its end: the table of exact values, episodes as text, the learning curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from minillm import plots
+from minillm.agent import LLMAgent
+from minillm.worlds import load_envs
+
+NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after improve", "optimal": "optimum J*"}
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Return the table of exact J and of the seconds of each phase."""
+    exact, seconds = summary["exact"], summary["seconds_of"]
+    lines = [f"{summary['env']}, seed {summary['seed']}: {summary['episodes']} episodes in {summary['seconds']:.1f} s", ""]
+    lines.append(f"{'':16}{'exact J':>10}{'of J*':>10}{'seconds':>10}")
+    for key, name in NAMES.items():
+        share = f"{exact[key] / exact['optimal']:.2%}" if exact["optimal"] > 0 else "-"
+        spent = {"fit": seconds["collect"] + seconds["fit"], "improve": seconds["improve"]}.get(key)
+        lines.append(f"{name:16}{exact[key]:>10.4f}{share:>10}" + (f"{spent:>10.1f}" if spent is not None else ""))
+    return "\n".join(lines)
+
+
+def stream(agent: LLMAgent, env: str, seed: int, episodes: int) -> Iterator[str]:
+    """Play episodes and yield what happens, a step at a time."""
+    world = load_envs().make(env, seed=seed)
+    for number in range(episodes):
+        state, _ = world.reset()
+        total, over = 0.0, False
+        yield f"episode {number + 1}\n{state}"
+        while not over:
+            action = agent.generate_action(state)
+            state, reward, terminated, truncated, info = world.step(action)
+            over, total = terminated or truncated, total + reward
+            mark = " (not an action)" if info.get("invalid") else ""
+            yield f"> {action!r}{mark}: reward {reward:g}, sum {total:g}\n{state}"
+        yield "the end\n" if terminated else "out of time\n"
+
+
+def episodes(agent: LLMAgent, env: str, seed: int, episodes: int) -> str:
+    """Return episodes as text, each step's picture beside the last."""
+    shown: list[list[str]] = []
+    for text in stream(agent, env, seed, episodes):
+        if text.startswith("episode"):
+            shown.append([text])
+        else:
+            shown[-1].append(text)
+    return "\n".join(_side_by_side(turns) for turns in shown)
+
+
+def _side_by_side(turns: list[str], width: int = 110) -> str:
+    """Lay multi-line texts out from left to right, in rows no wider than ``width``."""
+    rows: list[list[list[str]]] = [[]]
+    used = 0
+    for block in (turn.rstrip("\n").split("\n") for turn in turns):
+        wide = max(map(len, block)) + 3
+        if used + wide > width:
+            rows.append([])
+            used = 0
+        rows[-1].append([line.ljust(wide) for line in block])
+        used += wide
+    text = []
+    for row in rows:
+        height = max(map(len, row))
+        padded = [block + [" " * len(block[0])] * (height - len(block)) for block in row]
+        text += ["".join(parts).rstrip() for parts in zip(*padded, strict=True)]
+    return "\n".join([*text, ""])
+
+
+def picture(run: Any, summary: dict[str, Any]) -> None:
+    """Write ``curve.png`` of a run; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
+    exact = summary["exact"]
+    title = f"{summary['env']}, seed {summary['seed']}"
+    plots.learning_curve(run.directory / "curve.png", run.curve, exact["uniform"], exact["optimal"], title)
