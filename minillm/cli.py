@@ -87,7 +87,7 @@ def _train(options: argparse.Namespace) -> int:
     run = Run(config, checkpoint.prepare_directory(out, options.overwrite))
     summary = run.execute()
     print(report.table(summary))
-    print(report.episodes(run.agent, config.env, seed=config.seed, episodes=3))
+    print(report.episodes(run.agents[0], config.env, seed=config.seed, episodes=3))
     try:
         report.picture(run, summary)
         print(f"learning curve: {out / 'curve.png'}")

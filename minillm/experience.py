@@ -58,14 +58,17 @@ class Experience:
 
 
 def concatenate(parts: Iterable[Experience]) -> Experience:
-    """Join experiences; action ids are padded to the longest."""
+    """Join experiences: action ids are padded to the longest, and episodes numbered on from part to part."""
     parts = list(parts)
+    firsts = np.cumsum([0, *(int(part.episodes.max(initial=-1)) + 1 for part in parts)])
     width = max(part.action_ids.shape[1] for part in parts)
     columns = []
     for field in dataclasses.fields(Experience):
         arrays = [getattr(part, field.name) for part in parts]
         if field.name == "action_ids":
             arrays = [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=IGNORE) for a in arrays]
+        if field.name == "episodes":
+            arrays = [a + first for a, first in zip(arrays, firsts, strict=False)]
         columns.append(np.concatenate(arrays))
     return Experience(*columns)
 

@@ -15,11 +15,12 @@ from minillm import checkpoint
 from minillm.agent import LLMAgent
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, RunDirectoryError, require_integer
-from minillm.experience import Experience, write_jsonl
+from minillm.experience import Experience, concatenate, write_jsonl
 from minillm.optimizers import AdamW, warmup_cosine
 from minillm.progress import Progress
+from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import CharTokenizer
-from minillm.training import collect, fit, improve, uniform_policy
+from minillm.training import SHARDS, Policy, collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
@@ -59,7 +60,7 @@ class TrainConfig:
     fit_lr: float = 3e-3
     improve_steps: int = 100
     improve_episodes: int = 256
-    improve_lr: float = 2e-3
+    improve_lr: float = 1e-3
     baseline: str = "leave_one_out"
 
     def __post_init__(self) -> None:
@@ -84,12 +85,14 @@ class Run:
         self.config, self.directory, self.quiet = config, directory, quiet
         self.envs = load_envs()
         self.mdp = exact(config.env)
-        streams = np.random.SeedSequence(config.seed).spawn(6)
-        self.world_seeds = [int(stream.generate_state(1)[0]) for stream in streams[4:]]
-        init, self.uniform_rng, self.fit_rng, act = (np.random.default_rng(stream) for stream in streams[:4])
+        init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
+        self.fit_rng, self.worlds_rng = np.random.default_rng(fitting), np.random.default_rng(worlds)
         self.tokenizer = CharTokenizer.from_texts([*self.mdp.state_texts, *self.mdp.action_texts, NUMBERS])
-        self.model = GPT(self._shape(), rng=init)
-        self.agent = make_agent(self.model, self.tokenizer, self.mdp, act)
+        self.model = GPT(self._shape(), rng=np.random.default_rng(init))
+        self.agents = [make_agent(self.model, self.tokenizer, self.mdp, np.random.default_rng(s)) for s in acting.spawn(SHARDS)]
+        self.uniform = [
+            uniform_policy(self.tokenizer, self.mdp.action_texts, np.random.default_rng(s)) for s in uniform.spawn(SHARDS)
+        ]
         self.optimizer = AdamW(self.model.parameters, config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
         self.seconds: dict[str, float] = {}
         self.curve: list[tuple[int, float]] = []
@@ -105,7 +108,11 @@ class Run:
         )  # fmt: skip
 
     def execute(self) -> dict[str, Any]:
-        """Run the four steps and return the summary; what was reached is saved even when interrupted."""
+        """Run the four steps and return the summary."""
+        with single_threaded_blas():
+            return self._execute()
+
+    def _execute(self) -> dict[str, Any]:
         start = time.perf_counter()
         checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config))
         with open(self.directory / "metrics.jsonl", "w") as metrics, open(self.directory / "episodes.jsonl", "w") as episodes:
@@ -113,11 +120,11 @@ class Run:
             optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
             experience = self._phase("collect", self._collect)
             self._phase("fit", lambda: self._fit(experience))
-            fitted = exact_value(self.agent, self.mdp)
+            fitted = exact_value(self.agents[0], self.mdp)
             self._record(fitted)
             self._save()
             self._phase("improve", self._improve)
-            improved = exact_value(self.agent, self.mdp)
+            improved = exact_value(self.agents[0], self.mdp)
             self._record(improved)
             self._save()
         summary = {
@@ -140,9 +147,8 @@ class Run:
 
     def _collect(self) -> Experience:
         c = self.config
-        policy = uniform_policy(self.tokenizer, self.mdp.action_texts, self.uniform_rng)
         with Progress("collect", 1, "batch", self.quiet) as progress:
-            experience = self._play(policy, c.collect_episodes, self.world_seeds[0])
+            experience = self._play(self.uniform, c.collect_episodes)
             progress.update(episodes=c.collect_episodes, steps=len(experience))
         return experience
 
@@ -164,18 +170,25 @@ class Run:
         every = max(1, c.improve_steps // CURVE_POINTS)
         with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
             for step in range(c.improve_steps):
-                experience = self._play(self.agent.act, c.improve_episodes, self.world_seeds[1] + step)
+                experience = self._play([agent.act for agent in self.agents], c.improve_episodes)
                 lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 10)
                 improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
                 self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
                 progress.update(mean_return=float(experience.returns().mean()))
                 if (step + 1) % every == 0 and step + 1 < c.improve_steps:
-                    self._record(exact_value(self.agent, self.mdp))
+                    self._record(exact_value(self.agents[0], self.mdp))
                     self._save()
 
-    def _play(self, policy: Any, episodes: int, seed: int) -> Experience:
-        environments = self.envs.make_vector(self.config.env, episodes, seed=seed, autoreset="disabled")
-        experience = collect(environments, policy)
+    def _play(self, policies: list[Policy], episodes: int) -> Experience:
+        """Play in as many parts as there are policies, side by side, each with random numbers of its own."""
+        counts = [len(part) for part in np.array_split(np.arange(episodes), len(policies)) if len(part)]
+        seeds = self.worlds_rng.integers(1 << 62, size=len(counts)).tolist()
+
+        def play(part: int) -> Experience:
+            world = self.envs.make_vector(self.config.env, counts[part], seed=seeds[part], autoreset="disabled")
+            return collect(world, policies[part])
+
+        experience = concatenate(parallel_map(play, range(len(counts))))
         write_jsonl(self.log, experience, self.episodes)
         self.episodes += episodes
         return experience

@@ -28,12 +28,14 @@ from minillm.errors import NonFiniteError
 from minillm.experience import Experience
 from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
+from minillm.packing import Packed, pack
 from minillm.returns import leave_one_out_advantages, mean_advantages, reward_to_go
+from minillm.threads import ordered_sum
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
 
 Policy = Callable[[np.ndarray], Choice]
-PIECE_TOKENS = 8192  # tokens a piece of a batch that is differentiated at once
+SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
 
 
 def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
@@ -122,20 +124,6 @@ def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np
     return ids, lengths
 
 
-def decision_ids(
-    tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what scores M decisions: prompts and actions as ids (M, T), and at which columns (M, L) which targets (M, L) follow."""
-    prompts, lengths = tokenizer.encode_batch(states)
-    L = action_ids.shape[1]
-    ids = np.full((len(prompts), prompts.shape[1] + L), tokenizer.eos_token_id, dtype=np.int64)
-    ids[:, : prompts.shape[1]] = prompts
-    at = lengths[:, None] + np.arange(L)  # the logits at the prompt's end token predict the action's first token
-    written = np.where(action_ids == IGNORE, tokenizer.eos_token_id, action_ids)
-    np.put_along_axis(ids, at[:, 1:], written[:, :-1], axis=1)
-    return ids, at, action_ids
-
-
 def fit(
     model: GPT,
     tokenizer: CharTokenizer,
@@ -174,12 +162,25 @@ def fit(
     for step in range(steps):
         rows = rng.integers(len(ids), size=batch_size)
         width = int(lengths[rows].max()) - 1
-        logits, cache = model.forward(ids[rows, :width])
-        loss, dlogits = cross_entropy(logits, targets[rows, :width])
+        loss, gradient = likelihood_gradient(model, ids[rows, :width], targets[rows, :width])
         if not np.isfinite(loss):
             raise NonFiniteError(f"the loss is {loss} in step {step} of fit")
-        descend(model, optimizer, model.backward(dlogits, cache), step, warmup_cosine(step, steps // 10, steps, lr, lr / 10))
+        descend(model, optimizer, gradient, step, warmup_cosine(step, steps // 10, steps, lr, lr / 10))
         on_step(step, float(loss))
+
+
+def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,), from ``SHARDS`` parts of the batch."""
+    total = int((targets != IGNORE).sum())
+
+    def differentiate(rows: np.ndarray) -> np.ndarray:
+        logits, cache = model.forward(ids[rows])
+        loss, dlogits = cross_entropy(logits, targets[rows], total)
+        return np.append(model.backward(dlogits, cache), loss)
+
+    shards = np.array_split(np.arange(len(ids)), SHARDS)
+    both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
+    return float(both[-1]), both[:-1]
 
 
 def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:
@@ -202,23 +203,19 @@ def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.
 
 
 def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience, c: np.ndarray) -> np.ndarray:
-    r"""Return $\sum_k c_k\,\nabla\log p(a_k\mid s_k)$ over the steps of experience, exactly, with the least work.
+    r"""Return $\sum_k c_k\,\nabla\log p(a_k\mid s_k)$ over the steps of experience: exactly, with the least work.
 
-    Equal decisions are differentiated once, with the sum of their coefficients; those whose sum is zero, not at all; and
-    those of similar length together.
+    Equal decisions are differentiated once, with the sum of their coefficients, and those whose sum is zero not at all; a
+    state is read once for all actions taken in it (see :mod:`minillm.packing`).
     """
-    keys = np.concatenate([np.unique(experience.states, return_inverse=True)[1][:, None], experience.action_ids], axis=1)
-    _, first, same = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    c = np.bincount(same.reshape(-1), weights=c)
-    first, c = first[c != 0], c[c != 0]
-    ids, at, targets = decision_ids(tokenizer, experience.states[first], experience.action_ids[first])
-    gradient = np.zeros_like(model.parameters.vector)
-    pieces = max(1, -(-ids.size // PIECE_TOKENS))
-    for rows in np.array_split(np.arange(len(ids)), pieces):
-        logits, cache = model.forward(ids[rows], at=at[rows])
-        _, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows, None])
-        gradient += model.backward(dlogits, cache)
-    return gradient
+    pieces = list(pack(tokenizer, experience.states, experience.action_ids, c))
+
+    def differentiate(piece: Packed) -> np.ndarray:
+        logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
+        _, dlogits = weighted_log_likelihood(logits, piece.targets, piece.coefficients)
+        return model.backward(dlogits, cache)
+
+    return ordered_sum(differentiate, pieces, np.zeros_like(model.parameters.vector))
 
 
 def improve(

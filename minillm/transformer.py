@@ -67,7 +67,14 @@ class GPT:
         return GPT.from_vector(self.config, self.parameters.vector.astype(dtype))
 
     def forward(
-        self, ids: np.ndarray, *, at: np.ndarray | None = None, past: KeyValueCache | None = None, keep: bool = True
+        self,
+        ids: np.ndarray,
+        *,
+        at: np.ndarray | None = None,
+        positions: np.ndarray | None = None,
+        visible: np.ndarray | None = None,
+        past: KeyValueCache | None = None,
+        keep: bool = True,
     ) -> tuple[np.ndarray, tuple]:
         r"""Return the logits $z_{btv}$ of the token that follows position t.
 
@@ -79,6 +86,10 @@ class GPT:
         at : integer array of shape (B, n), optional
             Columns of ``ids`` whose logits are wanted; all when None. The last block then works on these positions alone
             (its keys and values still come from all): most of a prompt's cost where only the action is scored.
+        positions : integer array of shape (B, T), optional
+            Position of each token; 0 … T − 1 when None.
+        visible : bool array that broadcasts to (B, 1, T, T), optional
+            Which tokens (last axis) each token may see; those before it and itself when None.
         past : KeyValueCache, optional
             Keys and values of earlier tokens. ``ids`` then go on from ``past.lengths``; their keys and values are
             written into it, the lengths are left to the caller.
@@ -100,15 +111,15 @@ class GPT:
         ids = self._checked(np.atleast_2d(ids), past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
-        h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        if past is None:
-            visible = np.tri(T, dtype=bool)
-            h.reshape(B, T, -1)[...] += theta["wpe.weight"][:T]
-        else:
+        if past is not None:
             positions = past.lengths[:, None] + np.arange(T)
             visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
-            h += theta["wpe.weight"][positions.reshape(-1)]
             past.ids[np.arange(B)[:, None], positions] = ids
+        positions = np.arange(T) if positions is None else positions
+        visible = np.tri(T, dtype=bool) if visible is None else visible
+        h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
+        p, places = embedding(np.broadcast_to(positions, (B, T)).reshape(-1), theta["wpe.weight"])
+        h += p
         blocks = []
         for layer in range(config.n_layer):
             remember = past.writer(layer, T) if past is not None else None
@@ -117,7 +128,7 @@ class GPT:
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
         logits = (y @ theta[self._head].T).reshape(*shape, -1)
-        return logits, (tokens, blocks, y, final, (B, T)) if keep else ()
+        return logits, (tokens, places, blocks, y, final, (B, T)) if keep else ()
 
     def backward(self, dlogits: np.ndarray, cache: tuple) -> np.ndarray:
         r"""Return $\partial L/\partial\theta$ as one vector, from $\partial L/\partial z$.
@@ -133,13 +144,13 @@ class GPT:
         gradient : ndarray of shape (P,), in the layout of ``parameters.vector``
         """
         theta, gradient = self.parameters, self.parameters.like()
-        tokens, blocks, y, final, (B, T) = cache
+        tokens, places, blocks, y, final, (B, T) = cache
         dz = dlogits.reshape(len(y), -1)
         gradient[self._head][...] = dz.T @ y
         dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dz @ theta[self._head], final)
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks[layer], gradient, f"h.{layer}.", (B, T))
-        gradient["wpe.weight"][:T] = dh.reshape(B, T, -1).sum(axis=0)
+        gradient["wpe.weight"][...] = embedding_backward(dh, places)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
 

@@ -1,0 +1,75 @@
+"""Two cores: parts of a batch side by side in threads, with BLAS held to one thread each.
+
+NumPy releases the interpreter's lock inside its array operations, so threads do help; and half a batch each is faster than
+letting BLAS split every small product. The parts and the order of their sum are fixed: the result does not depend on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import glob
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
+
+
+def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return ``[function(item) for item in items]``, computed on all cores; an error is raised as in the plain loop."""
+    if len(items) < 2 or _cores() < 2:
+        return [function(item) for item in items]
+    return list(_pool().map(function, items))
+
+
+def ordered_sum(function: Callable[[Item], np.ndarray], items: Sequence[Item], start: np.ndarray) -> np.ndarray:
+    """Return ``start`` plus all ``function(item)``, added in the order of the items; ``start`` is changed in place."""
+    for value in parallel_map(function, items):
+        start += value
+    return start
+
+
+@contextlib.contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Hold NumPy's OpenBLAS to one thread inside the context; no effect with another BLAS."""
+    get, put = _openblas()
+    if get is None or put is None:
+        yield
+        return
+    before = get()
+    put(1)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+@functools.cache
+def _openblas() -> tuple[Any, Any]:
+    """The functions of the OpenBLAS inside NumPy's wheel that read and set its number of threads, or Nones."""
+    package = os.path.dirname(np.__file__)
+    for folder in (package + ".libs", os.path.join(package, ".dylibs")):
+        for path in glob.glob(os.path.join(folder, "*openblas*")):
+            library = ctypes.CDLL(path)
+            for symbol in _SYMBOLS:
+                get, put = (getattr(library, symbol.format(verb), None) for verb in ("get", "set"))
+                if get is not None and put is not None:
+                    return get, put
+    return None, None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_cores(), thread_name_prefix="minillm")
