@@ -7,7 +7,7 @@ end-of-text token. So states and actions may hold any character, newlines too, a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,14 +80,25 @@ class LLMAgent:
         """Write an action for each of N states at once; equal states are read once."""
         unique, inverse = np.unique(np.asarray(states), return_inverse=True)
         past, logits = self._read(unique, room=self.max_new_tokens)
-        new = sample(
-            self.model, past.take(inverse), logits[inverse], self.max_new_tokens, self.sampling,
-            self.tokenizer.eos_token_id, self.rng,
-        )  # fmt: skip
-        written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
-        ids = np.where(written, new.ids, IGNORE)
-        log_probs = np.where(written, new.log_probs, 0).sum(axis=-1, dtype=np.float64)
-        return Choice(self._texts(new.ids, written), ids, log_probs)
+        return self._write(past.take(inverse), logits[inverse])
+
+    def remembering_act(self) -> Callable[[np.ndarray], Choice]:
+        """Return :meth:`act` with a memory of what was read: for playing on with the *same* parameters."""
+        rows: dict[str, int] = {}
+        memory: list[tuple[KeyValueCache, np.ndarray]] = []
+
+        def act(states: np.ndarray) -> Choice:
+            new = [state for state in np.unique(np.asarray(states)).tolist() if state not in rows]
+            if new:
+                rows.update(zip(new, range(len(rows), len(rows) + len(new)), strict=True))
+                memory.append(self._read(np.array(new), room=self.max_new_tokens))
+                pasts, logits = zip(*memory, strict=True)
+                memory[:] = [(KeyValueCache.concatenate(pasts), np.concatenate(logits))]
+            past, logits = memory[0]
+            index = np.array([rows[state] for state in states.tolist()])
+            return self._write(past.take(index), logits[index])
+
+        return act
 
     def action_log_probs(self, states: Sequence[str] | np.ndarray, actions: Sequence[str] | np.ndarray) -> np.ndarray:
         r"""Return $\log p(a \mid s)$, end token included, for N states and A action texts: shape (N, A), no sampling."""
@@ -109,6 +120,13 @@ class LLMAgent:
             )
         ended = np.pad(ids, ((0, 0), (0, 1)), constant_values=self.tokenizer.eos_token_id)  # one more pad: the end token
         return read(self.model, ended, lengths + 1, room=min(limit, longest + room))
+
+    def _write(self, past: KeyValueCache, logits: np.ndarray) -> Choice:
+        eos = self.tokenizer.eos_token_id
+        new = sample(self.model, past, logits, self.max_new_tokens, self.sampling, eos, self.rng)
+        written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
+        log_probs = np.where(written, new.log_probs, 0).sum(axis=-1, dtype=np.float64)
+        return Choice(self._texts(new.ids, written), np.where(written, new.ids, IGNORE), log_probs)
 
     def _action_ids(self, action: str) -> np.ndarray:
         return np.append(self.tokenizer.encode(str(action)), self.tokenizer.eos_token_id)

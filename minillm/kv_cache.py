@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -39,6 +39,25 @@ class KeyValueCache:
         copy = object.__new__(KeyValueCache)
         copy.keys, copy.values = self.keys[:, rows], self.values[:, rows]
         copy.ids, copy.lengths = self.ids[rows], self.lengths[rows]
+        return copy
+
+    @staticmethod
+    def concatenate(caches: Sequence[KeyValueCache]) -> KeyValueCache:
+        """Return a copy that holds the rows of all caches, with room for the longest."""
+        capacity = max(cache.ids.shape[1] for cache in caches)
+
+        def joined(name: str, rows: int, places: int) -> np.ndarray:
+            arrays = []
+            for cache in caches:
+                array = getattr(cache, name)
+                widths = [(0, 0)] * array.ndim
+                widths[places] = (0, capacity - array.shape[places])
+                arrays.append(np.pad(array, widths))
+            return np.concatenate(arrays, axis=rows)
+
+        copy = object.__new__(KeyValueCache)
+        copy.keys, copy.values, copy.ids = joined("keys", 1, 3), joined("values", 1, 3), joined("ids", 0, 1)
+        copy.lengths = np.concatenate([cache.lengths for cache in caches])
         return copy
 
     def writer(self, layer: int, T: int) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:

@@ -170,7 +170,7 @@ class Run:
         every = max(1, c.improve_steps // CURVE_POINTS)
         with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
             for step in range(c.improve_steps):
-                experience = self._play([agent.act for agent in self.agents], c.improve_episodes)
+                experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes)
                 lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 10)
                 improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
                 self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
@@ -217,13 +217,18 @@ def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
     r"""Return $\pi(a\mid s)$, shape (S, A), of the valid strings, in float64; rows of terminal states are zero."""
     precise = LLMAgent(agent.model.astype(np.float64), agent.tokenizer, temperature=agent.sampling.temperature)
     policy = np.zeros((len(mdp.state_texts), len(mdp.action_texts)))
-    policy[~mdp.terminal] = np.exp(precise.action_log_probs(mdp.state_texts[~mdp.terminal], mdp.action_texts))
+
+    def score(states: np.ndarray) -> None:
+        policy[states] = np.exp(precise.action_log_probs(mdp.state_texts[states], mdp.action_texts))
+
+    parallel_map(score, [part for part in np.array_split(np.flatnonzero(~mdp.terminal), SHARDS) if len(part)])
     return policy
 
 
 def exact_value(agent: LLMAgent, mdp: Any) -> float:
     """Return exact J of the agent's policy: |S|×|A| action log-probabilities, then dynamic programming; no sampling."""
-    return float(mdp.value(exact_policy(agent, mdp)))
+    with single_threaded_blas():
+        return float(mdp.value(exact_policy(agent, mdp)))
 
 
 def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:

@@ -108,7 +108,7 @@ class GPT:
         """
         ids = np.asarray(ids)
         shape = ids.shape if at is None else at.shape
-        ids = self._checked(np.atleast_2d(ids), past)
+        ids = self._checked(np.atleast_2d(ids), positions, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
         if past is not None:
@@ -164,10 +164,12 @@ class GPT:
     def _head(self) -> str:
         return "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
 
-    def _checked(self, ids: np.ndarray, past: KeyValueCache | None) -> np.ndarray:
+    def _checked(self, ids: np.ndarray, positions: np.ndarray | None, past: KeyValueCache | None) -> np.ndarray:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
             raise UserError(f"ids must be integers of shape (B, T) or (T,), got {ids.dtype} of shape {ids.shape}")
         length = ids.shape[1] + (0 if past is None else int(past.lengths.max(initial=0)))
+        if positions is not None:
+            length = int(positions.max(initial=-1)) + 1
         if length > self.config.n_positions:
             raise UserError(f"{length} tokens do not fit into n_positions = {self.config.n_positions}")
         wrong = (ids < 0) | (ids >= self.config.vocab_size)
