@@ -148,8 +148,9 @@ def check_aliasing(env: TextEnv) -> None:
     """Writing into returned arrays changes nothing, and an observation kept by the caller never changes."""
     vector = VectorEnv(env.mdp, 8, 0)
     obs, _ = vector.reset()
-    kept, states = obs.copy(), vector.states
+    kept, states = obs.copy(), vector.states.copy()
     vector.states[:] = -5
+    _require((vector.states == states).all(), "`states` is the environment's own array")
     for array in vector.step([""] * 8)[:4]:
         array[...] = np.zeros((), array.dtype)
     _require((obs == kept).all(), "an observation changed after it was returned")
