@@ -1,5 +1,6 @@
 """Exact tables of Gymnasium's environments, from their kernel `.P` or by stepping copies of a deterministic one."""
 
+import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -130,7 +131,7 @@ def from_id(id: str, name: str, seeds: int = 5) -> ExactMDP:
     MiniGrid and BabyAI start from the resets of seeds 0 to `seeds` - 1; a BabyAI GoTo level knows left, right, forward.
     """
     gymnasium = need("gymnasium", "gym")
-    family = name.split("-")[0]
+    family = re.split("[^A-Za-z]", name)[0]
     if family in TABLES:
         env = gymnasium.make(name)
         text, actions = TABLES[family]

@@ -7,11 +7,6 @@ def test_hidden_goal_optimum_by_hand():
     mdp = envs.exact("dialogue/slots", noise=0.1)
     assert pytest.approx(0.9 * 0.9 - 0.1, rel=1e-13) == mdp.solve().J  # ask both once, book what was heard
     assert envs.exact("dialogue/slots-observed").solve().J == 1
-    assert mdp.value(mdp.uniform()) == pytest.approx(envs.exact("dialogue/slots-observed").value(mdp_uniform()), rel=1e-12)
-
-
-def mdp_uniform():
-    return envs.exact("dialogue/slots-observed").uniform()
 
 
 def test_hidden_process_is_the_observed_one_with_the_goal_forgotten():
