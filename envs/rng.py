@@ -84,16 +84,13 @@ class Streams:
         self._u = uniforms(self._keys, self._draws + np.arange(self.BLOCK, dtype=np.uint64)).ravel()
         self._place, self._used = self._first.copy(), 0
 
-    def peek(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return the next number of each stream (or of the given rows) without moving on."""
-        return self._u.take(self._place if rows is None else self._place[rows])
+    def peek(self) -> np.ndarray:
+        """Return the next number of each stream without moving on."""
+        return self._u.take(self._place)
 
     def skip(self, rows: np.ndarray | None = None) -> None:
-        """Move each stream (or the given rows, by index or mask) on by one."""
-        if rows is None:
-            self._place += 1
-        else:
-            self._place[rows] += 1
+        """Move each stream (or the rows of a bool mask) on by one."""
+        self._place += 1 if rows is None else rows
         self._used += 1
         if self._used >= self.BLOCK:
             self._fill()

@@ -60,11 +60,8 @@ class VectorEnv:
         if check_seed(seed) is not None:
             self._seed(seed)
         options = check_options(options, {"state", "group", "reset_mask"})
-        rows = np.arange(self.n)
-        if "reset_mask" in options:
-            rows = np.flatnonzero(self._mask(options["reset_mask"], "reset_mask"))
-        starts = self._starts(options)
-        self._begin(rows, starts[rows])
+        rows = self._mask(options.get("reset_mask", np.ones(self.n, dtype=bool)), "reset_mask")
+        self._begin(rows, self._starts(options))
         if (self._states < 0).any():
             raise ResetNeeded(f"{self.id}: the first reset must reset every row")
         return self.mdp.state_texts.take(self._states), {}
@@ -81,7 +78,8 @@ class VectorEnv:
         return np.repeat(starts[::group], group)
 
     def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
-        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
+        self._states = np.where(rows, starts, self._states)
+        self._time, self._done = self._time * ~rows, self._done & ~rows
         self._streams.skip(rows)
 
     def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
@@ -138,8 +136,7 @@ class VectorEnv:
             info["_final_obs"] = ended
             info["final_obs"] = np.where(ended, self.mdp.state_texts.take(self._states), "")
         if self.autoreset != "disabled" and ended.any():
-            rows = np.flatnonzero(ended)
-            self._begin(rows, self.mdp.start_states(self._streams.peek(rows)))
+            self._begin(ended, self.mdp.start_states(self._streams.peek()))
         return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
 
     def _mask(self, mask: Any, name: str) -> np.ndarray:
