@@ -11,6 +11,8 @@ $i$ of a batch of any size is environment $i$ alone, and skipping a draw costs n
 """
 
 import operator
+from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -60,6 +62,12 @@ def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
     r"""Return $u_{i,d}$ in $[0, 1)$ (float64, multiples of $2^{-53}$) for uint64 arrays of keys and draws."""
     bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def stream(key: np.ndarray) -> Iterator[float]:
+    """Yield the numbers of one stream as Python floats, for a key of shape (1,)."""
+    for block in count():
+        yield from uniforms(key, np.arange(block * 256, (block + 1) * 256, dtype=np.uint64)).tolist()
 
 
 class Streams:
