@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from envs.mdp import ExactMDP
-from envs.rng import check_seed, seed_word, stream_keys, uniforms
-
-BLOCK = 256  # random numbers computed at a time for a single environment
+from envs.rng import check_seed, seed_word, stream, stream_keys
 
 
 class UnknownEnvironment(ValueError):
@@ -48,15 +46,7 @@ class TextEnv:
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._key = stream_keys(seed_word(seed), np.array([self.index]))
-        self._draw, self._block, self._u = 0, -1, [0.0]
-
-    def _uniform(self) -> float:
-        block, place = divmod(self._draw, BLOCK)
-        if block != self._block:
-            self._u = uniforms(self._key, np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.uint64)).tolist()
-            self._block = block
-        return self._u[place]
+        self._uniform = stream(stream_keys(seed_word(seed), np.array([self.index]))).__next__
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
         """Begin an episode and return (observation, info).
@@ -70,7 +60,6 @@ class TextEnv:
             self._seed(seed)
         options = check_options(options, {"state"})
         state = bisect_right(self._starts, self._uniform())
-        self._draw += 1
         self._state = int(check_states(self.mdp, options["state"], ())) if "state" in options else state
         self._time, self._done = 0, False
         return self._texts[self._state], {}
@@ -91,8 +80,8 @@ class TextEnv:
             raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
         row = self._rows[self._state] or self._row(self._state)
         cumulative, successors, rewards = row[self._numbers.get(action, self._invalid)]
-        k = bisect_right(cumulative, self._uniform()) if cumulative else 0
-        self._draw += 1
+        u = self._uniform()
+        k = bisect_right(cumulative, u) if cumulative else 0
         self._time += 1
         self._state = state = successors[k]
         terminated = self._terminal[state]

@@ -21,8 +21,8 @@ def balanced_prefix(text: str) -> int:
 
 
 def bracket_score(text: str, length: int, reward: str) -> float:
-    r"""Return 1 for a balanced string of the length; partial: the prefix over the longer of the two lengths."""
-    share = balanced_prefix(text) / max(len(text), length)
+    """Return 1 for a balanced string of the length; partial: its prefix, up to the length, over the longer length."""
+    share = min(balanced_prefix(text), length) / max(len(text), length)
     return share if reward == "partial" else float(share == 1)
 
 

@@ -120,6 +120,7 @@ class ExactMDP:
     @cached_property
     def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(self.action_texts)
+        order = np.append(order, order[-1])  # what sorts after the last string is compared with it, and differs
         return order, self.action_texts[order]
 
     def action_index(self, texts) -> np.ndarray:
@@ -137,8 +138,8 @@ class ExactMDP:
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
             order, canonical = self._sorted_actions
-            place = np.searchsorted(canonical, texts).clip(max=self.invalid - 1)
-            return np.where(canonical[place] == texts, order[place], self.invalid)
+            place = np.searchsorted(canonical[:-1], texts)
+            return np.where(canonical.take(place) == texts, order.take(place), self.invalid)
         numbers, invalid = self.action_numbers, self.invalid
         if isinstance(texts, str):
             raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
@@ -163,7 +164,10 @@ class ExactMDP:
         K = self.successors.shape[-1]
         flat = states * (self.invalid + 1) + actions
         if K > 1:
-            flat = flat * K + (self.cumulative.reshape(-1, K).take(flat, axis=0) <= u[:, None]).sum(-1)
+            passed = flat * K
+            flat = passed.copy()
+            for k in range(K - 1):
+                flat += self.cumulative.ravel().take(passed + k) <= u
         return self.successors.ravel().take(flat), self.rewards.ravel().take(flat)
 
     def uniform(self) -> np.ndarray:

@@ -11,6 +11,8 @@ $i$ of a batch of any size is environment $i$ alone, and skipping a draw costs n
 """
 
 import operator
+from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 
@@ -60,3 +62,43 @@ def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
     r"""Return $u_{i,d}$ in $[0, 1)$ (float64, multiples of $2^{-53}$) for uint64 arrays of keys and draws."""
     bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def stream(key: np.ndarray) -> Iterator[float]:
+    """Yield the numbers of one stream as Python floats, for a key of shape (1,)."""
+    for block in count():
+        yield from uniforms(key, np.arange(block * 256, (block + 1) * 256, dtype=np.uint64)).tolist()
+
+
+class Streams:
+    """The streams of n environments, each at its own draw; numbers are computed for `BLOCK` draws at a time.
+
+    Parameters
+    ----------
+    word : int, the folded seed
+    n : int
+    """
+
+    BLOCK = 32
+
+    def __init__(self, word: int, n: int):
+        self._keys, self._draws = stream_keys(word, np.arange(n))[:, None], np.zeros((n, 1), dtype=np.uint64)
+        self._first = np.arange(n) * self.BLOCK
+        self._place = self._first.copy()
+        self._fill()
+
+    def _fill(self) -> None:
+        self._draws = self._draws + (self._place - self._first)[:, None].astype(np.uint64)
+        self._u = uniforms(self._keys, self._draws + np.arange(self.BLOCK, dtype=np.uint64)).ravel()
+        self._place, self._used = self._first.copy(), 0
+
+    def peek(self) -> np.ndarray:
+        """Return the next number of each stream without moving on."""
+        return self._u.take(self._place)
+
+    def skip(self, rows: np.ndarray | None = None) -> None:
+        """Move each stream (or the rows of a bool mask) on by one."""
+        self._place += 1 if rows is None else rows
+        self._used += 1
+        if self._used >= self.BLOCK:
+            self._fill()

@@ -7,6 +7,8 @@ import numpy as np
 
 from envs.mdp import ExactMDP
 
+MAX_STATES = 100_000
+
 Outcomes = Iterable[tuple[float, Any, float]]
 
 
@@ -20,6 +22,7 @@ def tabulate(
     text: Callable[[Any], str],
     horizon: int,
     invalid_reward: float,
+    limit: int = MAX_STATES,
 ) -> ExactMDP:
     """Build the table of a step function by visiting every state that can be reached.
 
@@ -32,6 +35,7 @@ def tabulate(
     text : state -> str, one-to-one
     horizon : int
     invalid_reward : what a non-canonical string is paid; it leaves the state unchanged
+    limit : the greatest number of states; more are a ValueError
     """
     numbers: dict[Any, int] = {state: i for i, state in enumerate(start)}
     states = list(numbers)
@@ -40,6 +44,8 @@ def tabulate(
         if terminal(state):
             rows.append([{(numbers[state], 0.0): 1.0}] * (len(actions) + 1))
             continue
+        if len(states) > limit:
+            raise ValueError(f"{id}: more than {limit} states can be reached")
         row = [_merged(outcomes(state, action), numbers, states) for action in actions]
         rows.append([*row, {(numbers[state], invalid_reward): 1.0}])
     return ExactMDP(

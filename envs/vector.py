@@ -7,7 +7,7 @@ import numpy as np
 
 from envs.core import ResetNeeded, check_options, check_states, exact
 from envs.mdp import ExactMDP
-from envs.rng import check_seed, seed_word, stream_keys, uniforms
+from envs.rng import Streams, check_seed, seed_word
 
 AUTORESET = ("next_step", "same_step", "disabled")
 
@@ -41,8 +41,7 @@ class VectorEnv:
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._keys = stream_keys(seed_word(seed), np.arange(self.n))
-        self._draws = np.zeros(self.n, dtype=np.uint64)
+        self._streams = Streams(seed_word(seed), self.n)
 
     @property
     def states(self) -> np.ndarray:
@@ -61,11 +60,8 @@ class VectorEnv:
         if check_seed(seed) is not None:
             self._seed(seed)
         options = check_options(options, {"state", "group", "reset_mask"})
-        rows = np.arange(self.n)
-        if "reset_mask" in options:
-            rows = np.flatnonzero(self._mask(options["reset_mask"], "reset_mask"))
-        starts = self._starts(options)
-        self._begin(rows, starts[rows])
+        rows = self._mask(options.get("reset_mask", np.ones(self.n, dtype=bool)), "reset_mask")
+        self._begin(rows, self._starts(options))
         if (self._states < 0).any():
             raise ResetNeeded(f"{self.id}: the first reset must reset every row")
         return self.mdp.state_texts.take(self._states), {}
@@ -73,7 +69,7 @@ class VectorEnv:
     def _starts(self, options: dict) -> np.ndarray:
         if "state" in options:
             return check_states(self.mdp, options["state"], (self.n,))
-        starts = self.mdp.start_states(uniforms(self._keys, self._draws))
+        starts = self.mdp.start_states(self._streams.peek())
         if "group" not in options:
             return starts
         group = options["group"]
@@ -82,8 +78,9 @@ class VectorEnv:
         return np.repeat(starts[::group], group)
 
     def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
-        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
-        self._draws[rows] += np.uint64(1)
+        self._states = np.where(rows, starts, self._states)
+        self._time, self._done = self._time * ~rows, self._done & ~rows
+        self._streams.skip(rows)
 
     def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
         """Play one action a row and return (observations, rewards, terminated, truncated, info).
@@ -113,14 +110,13 @@ class VectorEnv:
         return self._after(over, rewards, terminated, truncated)
 
     def _move(self, actions: np.ndarray, moving: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        u = uniforms(self._keys, self._draws) if self._chance else self._time
+        u = self._streams.peek() if self._chance else self._time
         states, rewards = self.mdp.step(self._states, actions, u)
+        self._streams.skip(moving)
         if moving is None:
-            self._draws += np.uint64(1)
             self._time += 1
         else:
             states, rewards = np.where(moving, states, self._states), np.where(moving, rewards, 0.0)
-            self._draws += moving.astype(np.uint64)
             self._time += moving
         terminated = self.mdp.terminal.take(states)
         truncated = (self._time >= self.mdp.horizon) & ~terminated
@@ -140,8 +136,7 @@ class VectorEnv:
             info["_final_obs"] = ended
             info["final_obs"] = np.where(ended, self.mdp.state_texts.take(self._states), "")
         if self.autoreset != "disabled" and ended.any():
-            rows = np.flatnonzero(ended)
-            self._begin(rows, self.mdp.start_states(uniforms(self._keys[rows], self._draws[rows])))
+            self._begin(ended, self.mdp.start_states(self._streams.peek()))
         return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
 
     def _mask(self, mask: Any, name: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Exact tables of Gymnasium's environments, from their kernel `.P` or by stepping copies of a deterministic one."""
 
+import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -10,6 +11,7 @@ from envs.mdp import ExactMDP
 from envs.tables import tabulate
 
 INVALID_COST = 0.1
+MAX_COPIES = 5000  # states of a table made by copying, at some milliseconds each
 DEFAULT_HORIZON = 200  # where Gymnasium sets no time limit
 MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 
@@ -74,7 +76,7 @@ def table_by_copying(
 
     return tabulate(
         id, start=start, actions=actions, outcomes=outcomes, terminal=lambda state: state[1],
-        text=lambda state: state[0], horizon=horizon, invalid_reward=-INVALID_COST,
+        text=lambda state: state[0], horizon=horizon, invalid_reward=-INVALID_COST, limit=MAX_COPIES,
     )  # fmt: skip
 
 
@@ -123,10 +125,13 @@ def minigrid_text(inner: Any) -> str:
     return mission + inner.pprint_grid().replace(" ", ".") + carried
 
 
-def from_id(id: str, name: str, seeds: int = 20) -> ExactMDP:
-    """`gymnasium:NAME`: FrozenLake, CliffWalking, Taxi (from `.P`), MiniGrid and BabyAI levels (`seeds` starts)."""
+def from_id(id: str, name: str, seeds: int = 5) -> ExactMDP:
+    """`gymnasium:NAME`: FrozenLake, CliffWalking, Taxi (from `.P`), MiniGrid and BabyAI levels.
+
+    MiniGrid and BabyAI start from the resets of seeds 0 to `seeds` - 1; a BabyAI GoTo level knows left, right, forward.
+    """
     gymnasium = need("gymnasium", "gym")
-    family = name.split("-")[0]
+    family = re.split("[^A-Za-z]", name)[0]
     if family in TABLES:
         env = gymnasium.make(name)
         text, actions = TABLES[family]
@@ -135,10 +140,11 @@ def from_id(id: str, name: str, seeds: int = 20) -> ExactMDP:
         presets = ", ".join([*TABLES, "MiniGrid", "BabyAI"])
         raise ValueError(f"{id}: presets exist for {presets}; see envs.adapters.from_gymnasium")
     need("minigrid", "gym")
+    actions = MINIGRID_ACTIONS[: 3 if name.startswith("BabyAI-GoTo") else None]
     env = gymnasium.make(name)
     env.reset(seed=0)  # a BabyAI level sets its limit of time here
     horizon = min(env.unwrapped.max_steps, DEFAULT_HORIZON)
-    return table_by_copying(env, minigrid_text, MINIGRID_ACTIONS, range(seeds), horizon=horizon, id=id)
+    return table_by_copying(env, minigrid_text, actions, range(seeds), horizon=horizon, id=id)
 
 
 register("gymnasium:{name}", from_id)

@@ -24,8 +24,8 @@ def _action_space(gymnasium: Any, mdp: ExactMDP, actions: str) -> Any:
 def to_gymnasium(env: TextEnv, actions: str = "text") -> Any:
     """Return a `gymnasium.Env` with Text observations, and Text or Discrete actions (index into `action_texts`).
 
-    A reset with a seed seeds the table's own counter-based stream. The single step of a one-step task ends by termination
-    even where the answer is invalid, since there the limit of time belongs to the task.
+    A reset with a seed seeds the table's own counter-based stream. The single step of a one-step task ends by
+    termination even where the answer is invalid, since there the limit of time belongs to the task.
     """
     gymnasium = need("gymnasium", "gym")
     base: Any = gymnasium.Env

@@ -54,17 +54,18 @@ def test_wrong_type_raises_and_wrong_text_does_not():
             env.step(action)
     for action in ("", "up ", "UP", "up\0", "u\u0000", "\ud800", "upup"):
         assert env.step(action)[:2] == (start, -0.1)
-    assert env.render() == start
+        assert env.render() == start
+        env.reset(options={"state": env.mdp.state_texts.tolist().index(start)})
 
 
 def test_truncation_at_the_horizon_and_termination_exactly_there():
     env = envs.make("grid/empty-3", seed=0)
     env.reset(options={"state": 0})  # agent top left, goal right of it
-    for _ in range(11):
+    for _ in range(env.mdp.horizon - 1):
         assert env.step("up")[2:4] == (False, False)
     assert env.step("up")[2:4] == (False, True)
     env.reset(options={"state": 0})
-    for _ in range(11):
+    for _ in range(env.mdp.horizon - 1):
         env.step("up")
     assert env.step("right")[1:4] == (0.95, True, False)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from envs.rng import GAMMA, MASK, OFFSET, check_seed, seed_word, stream_keys, uniforms
+from envs.rng import GAMMA, MASK, OFFSET, Streams, check_seed, seed_word, stream_keys, uniforms
 
 
 def plain_mix(z):
@@ -45,3 +45,13 @@ def test_seed_values():
     assert seed_word(None) != seed_word(None)
     with pytest.raises(ValueError, match="-1"):
         check_seed(-1)
+
+
+def test_streams_move_on_row_by_row():
+    streams, keys, draws = Streams(7, 3), stream_keys(7, np.arange(3)), np.zeros(3, dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    for step in range(200):
+        assert streams.peek().tolist() == uniforms(keys, draws).tolist()
+        rows = None if step % 3 else rng.random(3) < 0.5
+        streams.skip(rows)
+        draws += np.uint64(1) if rows is None else rows.astype(np.uint64)
