@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,11 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         return options.command(options) or 0
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print("minillm: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"minillm: interrupted{interrupt}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `minillm play RUN | head`
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
 
 
@@ -66,15 +68,12 @@ def _add_train(commands: Any) -> None:
     train.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
     train.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
     train.add_argument("--baseline", choices=("leave_one_out", "mean", "none"), default=None)
-    for name, kind in dict(collect_episodes=_count, fit_steps=_count, fit_lr=float, improve_steps=_count, improve_episodes=_count,
-                           improve_lr=float, n_embd=_count, n_layer=_count, n_head=_count).items():  # fmt: skip
+    for name, kind in OPTIONS.items():
         train.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
     train.set_defaults(command=_train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    import dataclasses
-
     from minillm import checkpoint, report
     from minillm.run import Run, TrainConfig
     from minillm.worlds import exact
@@ -135,3 +134,9 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
     return count
+
+
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "collect_episodes": _count, "fit_steps": _count, "fit_lr": float, "improve_steps": _count, "improve_episodes": _count,
+    "improve_lr": float, "n_embd": _count, "n_layer": _count, "n_head": _count,
+}  # fmt: skip

@@ -53,8 +53,8 @@ class GPTConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name, minimum in dict(vocab_size=1, n_positions=1, n_embd=1, n_layer=1, n_head=1).items():
-            require_integer(name, getattr(self, name), minimum)
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+            require_integer(name, getattr(self, name), 1)
         if self.n_inner is not None:
             require_integer("n_inner", self.n_inner, 1)
         if self.n_embd % self.n_head:

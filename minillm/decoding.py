@@ -113,7 +113,7 @@ def draw(log_p: np.ndarray, u: np.ndarray) -> np.ndarray:
     return (cumulative <= target).sum(axis=-1)
 
 
-def pad(sequences: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (B, width) ids padded on the right with 0, and the lengths (B,)."""
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     ids = np.zeros((len(lengths), int(lengths.max(initial=0))), dtype=np.int64)

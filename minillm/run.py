@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from minillm import checkpoint
 from minillm.agent import LLMAgent
 from minillm.config import GPTConfig
-from minillm.errors import CheckpointError, RunDirectoryError, require_integer
+from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, require_integer
 from minillm.experience import Experience, concatenate, write_jsonl
-from minillm.optimizers import AdamW, warmup_cosine
+from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import CharTokenizer
@@ -93,6 +94,8 @@ class Run:
         self.uniform = [
             uniform_policy(self.tokenizer, self.mdp.action_texts, np.random.default_rng(s)) for s in uniform.spawn(SHARDS)
         ]
+        self.metrics: IO[str] = io.StringIO()
+        self.log: IO[str] = io.StringIO()
         self.optimizer = AdamW(self.model.parameters, config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
         self.seconds: dict[str, float] = {}
         self.curve: list[tuple[int, float]] = []
@@ -108,9 +111,21 @@ class Run:
         )  # fmt: skip
 
     def execute(self) -> dict[str, Any]:
-        """Run the four steps and return the summary."""
-        with single_threaded_blas():
-            return self._execute()
+        """Run the four steps and return the summary.
+
+        Raises
+        ------
+        NonFiniteError
+            If a loss, a gradient or a parameter stops being finite; the last good checkpoint stays.
+        KeyboardInterrupt
+            If interrupted; what was learned so far is then saved.
+        """
+        with single_threaded_blas(), np.errstate(all="ignore"):  # what is not finite is found and named by the checks
+            try:
+                return self._execute()
+            except KeyboardInterrupt:
+                self._save()
+                raise KeyboardInterrupt(f"; {self.directory} can be played and evaluated") from None
 
     def _execute(self) -> dict[str, Any]:
         start = time.perf_counter()
@@ -120,13 +135,9 @@ class Run:
             optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
             experience = self._phase("collect", self._collect)
             self._phase("fit", lambda: self._fit(experience))
-            fitted = exact_value(self.agents[0], self.mdp)
-            self._record(fitted)
-            self._save()
+            fitted = self._record()
             self._phase("improve", self._improve)
-            improved = exact_value(self.agents[0], self.mdp)
-            self._record(improved)
-            self._save()
+            improved = self._record()
         summary = {
             "env": self.config.env,
             "seed": self.config.seed,
@@ -176,8 +187,7 @@ class Run:
                 self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
                 progress.update(mean_return=float(experience.returns().mean()))
                 if (step + 1) % every == 0 and step + 1 < c.improve_steps:
-                    self._record(exact_value(self.agents[0], self.mdp))
-                    self._save()
+                    self._record()
 
     def _play(self, policies: list[Policy], episodes: int) -> Experience:
         """Play in as many parts as there are policies, side by side, each with random numbers of its own."""
@@ -193,14 +203,19 @@ class Run:
         self.episodes += episodes
         return experience
 
-    def _record(self, value: float) -> None:
+    def _record(self) -> float:
+        """Compute exact J, put it on the curve, and save a checkpoint."""
+        value = exact_value(self.agents[0], self.mdp)
         self.curve.append((self.episodes, value))
         self._measure(phase="exact", episodes=self.episodes, exact=value)
+        self._save()
+        return value
 
     def _measure(self, **facts: Any) -> None:
         self.metrics.write(json.dumps(facts) + "\n")
 
     def _save(self) -> None:
+        require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.optimizer.t)
         checkpoint.save(
             self.directory / "checkpoint.npz", self.model, self.tokenizer, self.optimizer,
             env=self.config.env, seed=self.config.seed, episodes=self.episodes,
@@ -222,6 +237,8 @@ def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
         policy[states] = np.exp(precise.action_log_probs(mdp.state_texts[states], mdp.action_texts))
 
     parallel_map(score, [part for part in np.array_split(np.flatnonzero(~mdp.terminal), SHARDS) if len(part)])
+    if not np.isfinite(policy).all():
+        raise NonFiniteError("the action probabilities of the model are not finite")
     return policy
 
 

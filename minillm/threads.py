@@ -8,6 +8,7 @@ number of threads.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import functools
 import glob
@@ -24,10 +25,11 @@ _SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads",
 
 
 def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return ``[function(item) for item in items]``, computed on all cores; an error is raised as in the plain loop."""
+    """Return ``[function(item) for item in items]``, computed on all cores; errors and ``np.errstate`` act as in the plain loop."""
     if len(items) < 2 or _cores() < 2:
         return [function(item) for item in items]
-    return list(_pool().map(function, items))
+    waiting = [_pool().submit(contextvars.copy_context().run, function, item) for item in items]
+    return [future.result() for future in waiting]
 
 
 def ordered_sum(function: Callable[[Item], np.ndarray], items: Sequence[Item], start: np.ndarray) -> np.ndarray:

@@ -88,20 +88,21 @@ def _in_order(turns: list[tuple]) -> Experience:
     """Sort what N environments did turn by turn into episode after episode."""
     width = max(choice.ids.shape[1] for _, _, choice, *_ in turns)
     ids = [np.pad(c.ids, ((0, 0), (0, width - c.ids.shape[1])), constant_values=IGNORE) for _, _, c, *_ in turns]
-    rows, states, _, following, rewards, terminated, truncated = (np.concatenate(c) if i != 2 else c for i, c in enumerate(zip(*turns, strict=True)))
+    rows, states, _, following, rewards, terminated, truncated = zip(*turns, strict=True)
+    episodes = np.concatenate(rows)
     experience = Experience(
-        states=states,
+        states=np.concatenate(states),
         actions=np.concatenate([choice.texts for _, _, choice, *_ in turns]),
-        next_states=following,
-        rewards=rewards,
-        terminated=terminated,
-        truncated=truncated,
+        next_states=np.concatenate(following),
+        rewards=np.concatenate(rewards),
+        terminated=np.concatenate(terminated),
+        truncated=np.concatenate(truncated),
         log_probs=np.concatenate([choice.log_probs for _, _, choice, *_ in turns]),
         action_ids=np.concatenate(ids),
-        episodes=rows,
-        steps=np.repeat(np.arange(len(turns)), [len(turn[0]) for turn in turns]),
+        episodes=episodes,
+        steps=np.repeat(np.arange(len(turns)), [len(part) for part in rows]),
     )
-    return experience.take(np.argsort(rows, kind="stable"))
+    return experience.take(np.argsort(episodes, kind="stable"))
 
 
 def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np.ndarray, np.ndarray]:

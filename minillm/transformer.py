@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from minillm.block import block, block_backward
 from minillm.config import GPTConfig
 from minillm.errors import UserError
 from minillm.kv_cache import KeyValueCache
-from minillm.block import block, block_backward
 from minillm.ops import embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters
 

@@ -19,7 +19,7 @@ def load_envs() -> types.ModuleType:
     import envs
 
     if getattr(envs, "DISTRIBUTION", None) != "minillm-numpy":
-        where = getattr(envs, "__file__", None) or list(getattr(envs, "__path__", ["?"]))[0]
+        where = getattr(envs, "__file__", None) or next(iter(getattr(envs, "__path__", ["?"])))
         raise UserError(
             f"the package 'envs' at {where} is not the one of minillm-numpy and shadows it; run from another directory or "
             f"remove it from sys.path"
