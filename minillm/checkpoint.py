@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -32,17 +31,15 @@ def write_atomically(path: Path, data: bytes) -> None:
     RunDirectoryError
         If the directory cannot be written or the disk is full; the old file stays.
     """
-    temporary = None
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise RunDirectoryError(f"cannot write {path}: {error.strerror or error}") from None
 
 
@@ -86,7 +83,7 @@ def load(path: Path) -> Checkpoint:
         If the file is missing, truncated, foreign, or contradicts itself; nothing is then half loaded.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays["meta"][()]))
         if meta["format"] != FORMAT:

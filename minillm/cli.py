@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 from minillm import __version__
 from minillm.errors import MissingExtra, UserError
+from minillm.worlds import exact, load_envs
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,6 +60,9 @@ def _parser() -> Parser:
     evaluate = commands.add_parser("evaluate", help="exact J of a trained agent, from its checkpoint")
     evaluate.add_argument("run", type=Path)
     evaluate.set_defaults(command=_evaluate)
+    worlds = commands.add_parser("envs", help="the environments and their exact facts")
+    worlds.add_argument("--json", action="store_true")
+    worlds.set_defaults(command=_envs)
     return parser
 
 
@@ -76,7 +81,6 @@ def _add_train(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     from minillm import checkpoint, report
     from minillm.run import Run, TrainConfig
-    from minillm.worlds import exact
 
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
@@ -113,6 +117,13 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     agent, mdp, _ = load_run(options.run)
     print(f"exact J of {mdp.id}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
+    return 0
+
+
+def _envs(options: argparse.Namespace) -> int:
+    envs = load_envs()
+    cards = envs.cards()
+    print(json.dumps(cards, indent=2) if options.json else envs.facts.table(cards))
     return 0
 
 

@@ -205,6 +205,7 @@ class Run:
 
     def _record(self) -> float:
         """Compute exact J, put it on the curve, and save a checkpoint."""
+        require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.optimizer.t)
         value = exact_value(self.agents[0], self.mdp)
         self.curve.append((self.episodes, value))
         self._measure(phase="exact", episodes=self.episodes, exact=value)
@@ -215,7 +216,6 @@ class Run:
         self.metrics.write(json.dumps(facts) + "\n")
 
     def _save(self) -> None:
-        require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.optimizer.t)
         checkpoint.save(
             self.directory / "checkpoint.npz", self.model, self.tokenizer, self.optimizer,
             env=self.config.env, seed=self.config.seed, episodes=self.episodes,
