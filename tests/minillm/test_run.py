@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 
 
 def test_the_agent_learns_and_the_summary_says_so(finished):
-    run, summary = finished
+    _run, summary = finished
     exact = summary["exact"]
     mdp = envs.exact(TINY.env)
     assert exact["uniform"] == mdp.value(mdp.uniform())
