@@ -9,7 +9,7 @@ import pytest
 
 from minillm.cli import main
 
-SMALL = "--collect-episodes 32 --fit-steps 5 --improve-steps 3 --improve-episodes 16 --n-embd 16 --n-head 2".split()
+SMALL = ["--collect-episodes=32", "--fit-steps=5", "--improve-steps=3", "--improve-episodes=16", "--n-embd=16", "--n-head=2"]
 
 
 @pytest.fixture(scope="module")
