@@ -179,7 +179,7 @@ def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tup
         loss, dlogits = cross_entropy(logits, targets[rows], total)
         return np.append(model.backward(dlogits, cache), loss)
 
-    shards = np.array_split(np.arange(len(ids)), SHARDS)
+    shards = np.array_split(np.arange(len(ids)), min(SHARDS, len(ids)))
     both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
     return float(both[-1]), both[:-1]
 
