@@ -24,7 +24,7 @@ def model_with_logits(random_model, wanted):
     """A GPT whose head is solved for: ``wanted`` maps contexts (tuples of ids) to the logits that follow them."""
     V = len(next(iter(wanted.values())))
     model = random_model(tied=False, vocab_size=V, n_positions=4, n_embd=8)
-    hidden = [model.forward(np.array(context))[1][2][-1] for context in wanted]  # what the head multiplies
+    hidden = [model.forward(np.array(context))[1][3][-1] for context in wanted]  # what the head multiplies
     head = model.parameters["lm_head.weight"]
     head[...] = np.linalg.lstsq(np.array(hidden), np.array(list(wanted.values())), rcond=None)[0].T
     return model
@@ -90,6 +90,16 @@ def test_each_row_acts_as_if_alone(model):
         alone = agent.act([state])
         assert alone.texts[0] == text == agent.generate_action(state)
         assert ids[: alone.ids.shape[1]].tolist() == alone.ids[0].tolist()
+
+
+def test_acting_with_a_memory_is_acting(model):
+    remembering = agent_of(model, rng=1).remembering_act()
+    agent = agent_of(model, rng=1)
+    for states in (["ab", "c"], ["c", "abcd", "ab", "c"], ["", "ab"], ["c"]):
+        one, other = remembering(np.array(states)), agent.act(np.array(states))
+        assert one.texts.tolist() == other.texts.tolist()
+        assert one.ids.tolist() == other.ids.tolist()
+        np.testing.assert_allclose(one.log_probs, other.log_probs, rtol=1e-12)
 
 
 def test_sets_of_strings_fill_the_language_from_below(model):

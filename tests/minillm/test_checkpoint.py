@@ -182,7 +182,7 @@ def rewrite(path, meta=None, **arrays):
     [
         ({("format",): "other-2"}, "has the format 'other-2', expected 'minillm-checkpoint-1'"),
         ({("config", "n_embd"): 8}, "parameters of shape"),
-        ({("config", "n_layer"): 2}, "parameters of shape"),
+        ({("config", "n_layer"): 2}, "the names of its parameters are not those of its config"),
         ({("config", "n_head"): 3}, "n_embd must be a multiple of n_head"),
         ({("config", "n_head"): "2"}, "n_head must be an integer"),
         ({("config", "n_layer"): 0}, "n_layer must be at least 1, got 0"),
@@ -229,29 +229,31 @@ def test_a_parameter_that_is_not_finite_is_named(saved, random_model):
 
 
 @pytest.fixture(scope="module")
-def bytes_of_a_checkpoint(random_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("fuzz") / "checkpoint.npz"
+def whole_file(random_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fuzz") / "whole.npz"
     model = small_model(random_model)
     save(path, model, TOKENIZER, AdamW(model.parameters), step=3)
-    return path, path.read_bytes()
+    return path
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(data=st.data())
-def test_mutated_bytes_are_an_error_in_one_line_or_the_same_checkpoint(bytes_of_a_checkpoint, data):
-    path, whole = bytes_of_a_checkpoint
-    path.write_bytes(whole)
-    good = load(path)
+def test_mutated_bytes_are_an_error_in_one_line_or_the_same_checkpoint(whole_file, data):
+    path, whole, good = whole_file.with_name("changed.npz"), whole_file.read_bytes(), load(whole_file)
     changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 3))):
-        # the headers, where the structure is: the first part, and the directory at the end
-        where = data.draw(st.integers(0, len(whole) - 1) | st.integers(0, 400) | st.integers(len(whole) - 400, len(whole) - 1))
+        last = len(whole) - 1
+        headers = st.integers(0, 400) | st.integers(last - 400, last)  # there is the structure
+        where = data.draw(st.integers(0, last) | headers)
         changed[where] = data.draw(st.integers(0, 255))
     path.write_bytes(changed)
+    found, message = None, ""
     try:
         found = load(path)
     except CheckpointError as error:
-        assert "\n" not in str(error)
+        message = str(error)
+    if found is None:
+        assert "\n" not in message
         return
     assert found.model.parameters.vector.tobytes() == good.model.parameters.vector.tobytes()
     assert found.model.parameters.vector.dtype == good.model.parameters.vector.dtype
@@ -287,7 +289,7 @@ def test_a_failed_write_keeps_the_old_file(saved, random_model, monkeypatch, cal
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(RunDirectoryError, match="cannot write .*No such file or directory"):
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*No such file or directory"):
         write_atomically(tmp_path / "none" / "file", b"")
 
 
@@ -309,7 +311,7 @@ def test_a_new_directory_is_made(tmp_path):
 def test_a_used_directory_is_refused_unless_overwritten(tmp_path):
     path = prepare_directory(tmp_path / "run")
     (path / "metrics.jsonl").write_text("x", encoding="utf-8")
-    with pytest.raises(RunDirectoryError, match="already holds config.json; choose another --out or give --overwrite"):
+    with pytest.raises(RunDirectoryError, match=r"already holds config.json; choose another --out or give --overwrite"):
         prepare_directory(path)
     assert (path / "metrics.jsonl").exists()
     prepare_directory(path, overwrite=True)
@@ -327,7 +329,7 @@ def test_foreign_files_are_never_deleted(tmp_path):
 
 def test_a_file_in_the_place_of_the_directory_is_named(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(RunDirectoryError, match="cannot use .*run as a run directory"):
+    with pytest.raises(RunDirectoryError, match=r"cannot use .*run as a run directory"):
         prepare_directory(tmp_path / "run", overwrite=True)
 
 

@@ -55,13 +55,13 @@ def test_a_line_holds_one_step_under_singular_names():
     }  # fmt: skip
 
 
-def test_appending_is_concatenating(tmp_path):
+def test_concatenating_is_appending_with_episodes_counted_on(tmp_path):
     path = tmp_path / "episodes.jsonl"
     short = experience().take(np.array([1]))
     short = dataclasses.replace(short, action_ids=short.action_ids[:, :1])
     with path.open("w", encoding="utf-8") as file:
         write_jsonl(file, short)
-        write_jsonl(file, experience())
+        write_jsonl(file, experience(), first_episode=1)
     joined = concatenate([short, experience()])
     assert joined.action_ids.shape == (4, 3)
     assert joined.action_ids[0].tolist() == [9, IGNORE, IGNORE]

@@ -46,3 +46,21 @@ def test_take_and_replace():
     assert cache.lengths.tolist() == [4, 2, 4]
     assert cache.keys[1, :, 1, 5, 1].tolist() == [9, 1, 9]
     assert cache.ids[:, 0].tolist() == [2, 1, 0]
+
+
+def test_concatenate_keeps_rows_and_takes_the_longest_room():
+    rng = np.random.default_rng(0)
+    caches = [KeyValueCache(CONFIG, rows, np.float32, capacity) for rows, capacity in ((2, 3), (1, 5))]
+    for cache in caches:
+        cache.keys[...] = rng.normal(size=cache.keys.shape)
+        cache.values[...] = rng.normal(size=cache.values.shape)
+        cache.ids[...] = rng.integers(5, size=cache.ids.shape)
+        cache.lengths = cache.lengths + cache.ids.shape[1]
+    both = KeyValueCache.concatenate(caches)
+    assert both.keys.shape == (2, 3, 2, 5, 2)
+    assert both.keys.dtype == np.float32
+    assert both.lengths.tolist() == [3, 3, 5]
+    for rows, n, cache in ((slice(0, 2), 3, caches[0]), (slice(2, 3), 5, caches[1])):
+        assert (both.keys[:, rows, :, :n] == cache.keys).all()
+        assert (both.values[:, rows, :, :n] == cache.values).all()
+        assert (both.ids[rows, :n] == cache.ids).all()

@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 
 import envs
-from minillm import training
+from minillm import packing, training
 from minillm.agent import LLMAgent
 from minillm.decoding import read
 from minillm.errors import NonFiniteError, UserError
 from minillm.experience import IGNORE, Experience
-from minillm.objectives import expected_reward, weighted_log_likelihood
+from minillm.objectives import cross_entropy, expected_reward, weighted_log_likelihood
 from minillm.ops import log_softmax
 from minillm.optimizers import AdamW
 from minillm.tokenizer import CharTokenizer
 from minillm.training import (
     coefficients,
     collect,
-    decision_ids,
     fit,
     improve,
     policy_gradient,
@@ -54,6 +53,19 @@ def played():
 
 def model_for(random_model, tokenizer, **options):
     return random_model(**{"vocab_size": tokenizer.vocab_size, "n_positions": 40} | options)
+
+
+def decision_ids(tokenizer, states, action_ids):
+    """Each decision in a row of its own: ids, at which columns (M, L) which targets (M, L) follow."""
+    M, L = action_ids.shape
+    ids = np.full((M, max(len(state) for state in states) + L), tokenizer.eos_token_id)
+    at = np.zeros((M, L), dtype=int)
+    for k, state in enumerate(states):
+        action = [i for i in action_ids[k].tolist() if i != IGNORE]
+        row = [*tokenizer.encode(str(state)), tokenizer.eos_token_id, *action[:-1]]
+        ids[k, : len(row)] = row
+        at[k, : len(action)] = len(state) + np.arange(len(action))
+    return ids, at, action_ids
 
 
 # ---- the gradient of J
@@ -217,9 +229,9 @@ def plain_policy_gradient(model, tokenizer, experience, c):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("piece", [1, 20, 8192])
+@pytest.mark.parametrize("piece", [1, 20, 4096])
 def test_policy_gradient_equals_the_plain_sum(random_model, worst_block, monkeypatch, tied, piece):
-    monkeypatch.setattr(training, "PIECE_TOKENS", piece)
+    monkeypatch.setattr(packing, "PIECE_TOKENS", piece)
     tokenizer, experience, c = random_decisions()
     model = model_for(random_model, tokenizer, tied=tied, n_positions=8)
     c[2] = -c[8]  # equal decisions whose coefficients cancel
@@ -248,15 +260,14 @@ def test_policy_gradient_of_nothing_is_zero(random_model):
     assert (policy_gradient(model, tokenizer, experience, 0 * c) == 0).all()
 
 
-def test_policy_gradient_does_each_decision_once(random_model, monkeypatch):
+def test_policy_gradient_reads_each_state_once(random_model, monkeypatch):
     tokenizer, experience, c = random_decisions()
     model = model_for(random_model, tokenizer, n_positions=8)
     rows = []
     forward = GPT.forward
     monkeypatch.setattr(GPT, "forward", lambda self, ids, **k: rows.append(len(ids)) or forward(self, ids, **k))
     policy_gradient(model, tokenizer, experience, c)
-    different = {(str(s), tuple(i)) for s, i in zip(experience.states, experience.action_ids.tolist(), strict=True)}
-    assert sum(rows) == len(different) < len(experience)
+    assert sum(rows) == len(np.unique(experience.states)) < len(experience)
 
 
 # ---- collect
@@ -343,20 +354,6 @@ def test_transcripts_equal_the_loop(played):
         assert (ids[k, lengths[k] :] == end).all()
 
 
-def test_decisions_equal_the_loop():
-    tokenizer, experience, _ = random_decisions()
-    ids, at, targets = decision_ids(tokenizer, experience.states, experience.action_ids)
-    for k in range(len(experience)):
-        prompt = [*tokenizer.encode(str(experience.states[k])), tokenizer.eos_token_id]
-        action = [i for i in experience.action_ids[k].tolist() if i != IGNORE]
-        assert ids[k, : len(prompt) + len(action) - 1].tolist() == prompt + action[:-1]
-        for t, token in enumerate(action):
-            assert at[k, t] == len(prompt) - 1 + t
-            assert targets[k, t] == token
-        assert (targets[k, len(action) :] == IGNORE).all()
-    assert at.max() < ids.shape[1]
-
-
 def test_what_was_sampled_scores_as_it_was_sampled(random_model):
     """The log-probability that acting reports, and that of the stored ids under the same θ, are one number."""
     tokenizer = CharTokenizer("abc")
@@ -401,6 +398,37 @@ def test_fit_learns_the_language(random_model, played):
     assert [step for step, _ in losses] == list(range(60))
     assert losses[0][1] == pytest.approx(np.log(tokenizer.vocab_size), rel=0.02)
     assert losses[-1][1] < 0.6 * losses[0][1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_small_batches_fit(random_model, played, batch_size):
+    _, tokenizer, experience = played
+    model = model_for(random_model, tokenizer)
+    before = model.parameters.vector.copy()
+    fit(model, tokenizer, experience, steps=2, batch_size=batch_size, lr=1e-2, rng=0)
+    assert (model.parameters.vector != before).any()
+
+
+def test_shards_of_a_batch_are_the_batch(random_model, played, worst_block):
+    _, tokenizer, experience = played
+    model = model_for(random_model, tokenizer)
+    ids, lengths = transcript_ids(tokenizer, experience.take(np.arange(5)))
+    targets = np.where(np.arange(1, ids.shape[1]) < lengths[:, None], ids[:, 1:], IGNORE)
+    loss, gradient = training.likelihood_gradient(model, ids[:, :-1], targets)
+    logits, cache = model.forward(ids[:, :-1])
+    value, dlogits = cross_entropy(logits, targets)
+    assert loss == pytest.approx(value, rel=1e-14)
+    assert worst_block(model, gradient, model.backward(dlogits, cache)) < 1e-12
+
+
+def test_all_targets_ignored_leaves_the_weights_where_they_are(random_model):
+    model = random_model()
+    ids = np.array([[1, 2, 3], [3, 2, 1]])
+    loss, gradient = training.likelihood_gradient(model, ids, np.full_like(ids, IGNORE))
+    assert loss == 0
+    before = model.parameters.vector.copy()
+    training.descend(model, AdamW(model.parameters, weight_decay=0), gradient, 0, None)
+    assert (model.parameters.vector == before).all()
 
 
 def test_fit_by_the_same_seed_is_the_same(random_model, played):

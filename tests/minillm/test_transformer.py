@@ -171,6 +171,34 @@ def test_at_picks_columns_of_the_full_logits(random_model, tied):
         np.testing.assert_allclose(model.backward(u, cache), gradient(model, spread), rtol=1e-11, atol=1e-13)
 
 
+def test_positions_and_what_is_visible_may_be_given(random_model, gradient_of, worst_block):
+    model = random_model()
+    T = IDS.shape[1]
+    plain, _ = model.forward(IDS)
+    given, _ = model.forward(IDS, positions=np.tile(np.arange(T), (2, 1)), visible=np.tri(T, dtype=bool)[None, None])
+    assert (given == plain).all()
+    rng = np.random.default_rng(0)
+    positions = rng.integers(6, size=(2, T))
+    visible = (rng.random((2, 1, T, T)) < 0.5) | np.eye(T, dtype=bool)
+    options = {"positions": positions, "visible": visible}
+    order = np.array([3, 0, 4, 1, 2])  # the tokens in another order, with their positions and what they see
+    z, cache = model.forward(IDS, **options)
+    moved, _ = model.forward(IDS[:, order], positions=positions[:, order], visible=visible[:, :, order][..., order])
+    np.testing.assert_allclose(moved, z[:, order], rtol=1e-11, atol=1e-12)
+    u = upstream(model, None)
+
+    def loss(theta):
+        return (GPT.from_vector(model.config, theta).forward(IDS, **options)[0] * u).sum()
+
+    reference = gradient_of(loss, model.parameters.vector)
+    assert worst_block(model, model.backward(u, cache), reference) < 1e-13
+
+
+def test_a_position_past_the_last_is_named(random_model):
+    with pytest.raises(UserError, match="7 tokens do not fit into n_positions = 6"):
+        random_model().forward(IDS, positions=np.full(IDS.shape, 6))
+
+
 def test_one_layer_alone_with_at(random_model, gradient_of, worst_block):
     model = random_model(n_layer=1)
     u = upstream(model, AT["repeated"])
