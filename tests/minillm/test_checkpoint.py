@@ -293,6 +293,12 @@ def test_a_directory_that_is_not_there_is_named(tmp_path):
         write_atomically(tmp_path / "none" / "file", b"")
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*Not a directory"):
+        write_atomically(tmp_path / "taken" / "file", b"")
+
+
 def test_json_is_readable_text(tmp_path):
     write_json(tmp_path / "a.json", {"é": [1, 0.1]})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"é": [1, 0.1]}
