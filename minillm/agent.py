@@ -102,6 +102,8 @@ class LLMAgent:
 
     def action_log_probs(self, states: Sequence[str] | np.ndarray, actions: Sequence[str] | np.ndarray) -> np.ndarray:
         r"""Return $\log p(a \mid s)$, end token included, for N states and A action texts: shape (N, A), no sampling."""
+        if not len(actions):
+            raise UserError("no actions to choose from: the set is empty")
         unique, inverse = np.unique(np.asarray(states), return_inverse=True)
         past, logits = self._read(unique, room=max(len(action) for action in actions))
         return score(self.model, past, logits, [self._action_ids(a) for a in actions], self.sampling)[inverse]
@@ -116,7 +118,8 @@ class LLMAgent:
         longest, limit = int(lengths.max(initial=0)) + 1, self.model.config.n_positions
         if longest > limit:
             raise UserError(
-                f"prompt {int(lengths.argmax())} has {longest} tokens, more than n_positions = {limit}: {states[lengths.argmax()]!r:.60}"
+                f"prompt {int(lengths.argmax())} has {longest} tokens, more than n_positions = {limit}: "
+                f"{str(states[lengths.argmax()])!r:.60}"
             )
         ended = np.pad(ids, ((0, 0), (0, 1)), constant_values=self.tokenizer.eos_token_id)  # one more pad: the end token
         return read(self.model, ended, lengths + 1, room=min(limit, longest + room))

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
+import math
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minillm.config import GPTConfig
-from minillm.errors import CheckpointError, RunDirectoryError, UserError
+from minillm.errors import CheckpointError, RunDirectoryError, UserError, require_integer
 from minillm.optimizers import AdamW
 from minillm.parameters import Parameters
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
 
 FORMAT = "minillm-checkpoint-1"
+OPTIONS = ("lr", "betas", "eps", "weight_decay")
+# What zipfile, NumPy and json raise at a file that somebody else wrote, or wrote half.
+DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,
+    RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "checkpoint.npz", "summary.json", "curve.png")
 
 
@@ -39,7 +49,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RunDirectoryError(f"cannot write {path}: {error.strerror or error}") from None
 
 
@@ -56,6 +67,7 @@ def save(path: Path, model: GPT, tokenizer: CharTokenizer, optimizer: AdamW | No
         "characters": tokenizer.characters,
         "names": list(model.parameters),
         "facts": facts,
+        "optimizer": None if optimizer is None else {name: getattr(optimizer, name) for name in OPTIONS},
     }
     arrays = {"meta": np.array(json.dumps(meta)), "parameters": model.parameters.vector}
     if optimizer is not None:
@@ -67,11 +79,12 @@ def save(path: Path, model: GPT, tokenizer: CharTokenizer, optimizer: AdamW | No
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What :func:`load` found."""
+    """What :func:`load` found; ``optimizer`` is None where none was saved, else it goes on to the bit."""
 
     model: GPT
     tokenizer: CharTokenizer
     facts: dict[str, Any]
+    optimizer: AdamW | None
 
 
 def load(path: Path) -> Checkpoint:
@@ -83,31 +96,59 @@ def load(path: Path) -> Checkpoint:
         If the file is missing, truncated, foreign, or contradicts itself; nothing is then half loaded.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        meta = json.loads(str(arrays["meta"][()]))
-        if meta["format"] != FORMAT:
-            raise CheckpointError(f"{path} has the format {meta['format']!r}, expected {FORMAT!r}")
-        model = GPT.from_vector(GPTConfig(**meta["config"]), _vector(path, arrays["parameters"], GPTConfig(**meta["config"])))
-        return Checkpoint(model, CharTokenizer(meta["characters"]), dict(meta["facts"]))
+        return _load(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}") from None
     except UserError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
-        reason = f"{type(error).__name__}: {error}".replace("\n", " ")
+    except DAMAGE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".replace(str(path), "the file").split())
         raise CheckpointError(f"{path} is not a checkpoint of minillm, or is damaged ({reason:.120})") from None
 
 
-def _vector(path: Path, vector: np.ndarray, config: GPTConfig) -> np.ndarray:
-    size = sum(int(np.prod(shape)) for shape in config.shapes().values())
+def _load(path: Path) -> Checkpoint:
+    with open(path, "rb") as raw:
+        with zipfile.ZipFile(raw) as archive:  # NumPy checks the sum of an array only where it reads to the end
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"its part {damaged!r} is damaged")
+        raw.seek(0)
+        with np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    meta = json.loads(str(arrays["meta"][()]))
+    if meta["format"] != FORMAT:
+        raise CheckpointError(f"it has the format {meta['format']!r}, expected {FORMAT!r}")
+    config, tokenizer = GPTConfig(**meta["config"]), CharTokenizer(meta["characters"])
+    if meta["names"] != list(config.shapes()):
+        raise CheckpointError("the names of its parameters are not those of its config")
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(f"its {tokenizer.vocab_size} ids do not fit into its vocab_size = {config.vocab_size}")
+    model = GPT.from_vector(config, _vector(arrays["parameters"], config))
+    return Checkpoint(model, tokenizer, dict(meta["facts"]), _optimizer(model, meta["optimizer"], arrays))
+
+
+def _vector(vector: np.ndarray, config: GPTConfig) -> np.ndarray:
+    size = sum(math.prod(shape) for shape in config.shapes().values())
     if vector.shape != (size,) or vector.dtype.kind not in "fc":
-        raise CheckpointError(f"{path} holds {vector.dtype} parameters of shape {vector.shape}, expected ({size},)")
+        raise CheckpointError(f"it holds {vector.dtype} parameters of shape {vector.shape}, expected ({size},)")
     if not np.isfinite(vector).all():
         where = int(np.argmin(np.isfinite(vector)))
-        name, index = Parameters(config.shapes(), np.ascontiguousarray(vector)).name_at(where)
-        raise CheckpointError(f"{path} holds {vector[where]} in {name} at index {index}")
-    return np.ascontiguousarray(vector)
+        name, index = Parameters(config.shapes(), vector).name_at(where)
+        raise CheckpointError(f"it holds {vector[where]} in {name} at index {index}")
+    return vector
+
+
+def _optimizer(model: GPT, options: dict[str, Any] | None, arrays: dict[str, np.ndarray]) -> AdamW | None:
+    if options is None:
+        return None
+    optimizer, theta = AdamW(model.parameters, **options), model.parameters.vector
+    for name in ("adam_m", "adam_v"):
+        moment = arrays[name]
+        if (moment.shape, moment.dtype) != (theta.shape, theta.dtype) or not np.isfinite(moment).all():
+            raise CheckpointError(f"{name} must be finite and like the parameters, got {moment.dtype} {moment.shape}")
+    optimizer.m, optimizer.v = arrays["adam_m"], arrays["adam_v"]
+    optimizer.t = require_integer("adam_t", arrays["adam_t"][()], 0)
+    return optimizer
 
 
 def prepare_directory(path: Path, overwrite: bool = False) -> Path:

@@ -59,7 +59,7 @@ class Sampling:
 
     def log_probs(self, logits: np.ndarray) -> np.ndarray:
         """Return log-probabilities of shape (…, V); filtered tokens have −inf, a probability of exactly 0."""
-        if self.temperature == 0:
+        if logits.real.dtype.type(self.temperature) == 0:  # also one too small for the dtype
             best = np.arange(logits.shape[-1]) == logits.real.argmax(axis=-1)[..., None]
             return np.where(best, 0, -np.inf).astype(logits.dtype)
         z = logits
@@ -115,10 +115,14 @@ def draw(log_p: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (B, width) ids padded on the right with 0, and the lengths (B,)."""
-    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-    ids = np.zeros((len(lengths), int(lengths.max(initial=0))), dtype=np.int64)
+    rows = [np.asarray(sequence) for sequence in sequences]
+    for number, row in enumerate(rows):
+        if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
+            raise UserError(f"sequence {number} must hold integer ids, got {row.dtype} of shape {row.shape}")
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
     filled = np.arange(ids.shape[1]) < lengths[:, None]
-    ids[filled] = np.concatenate([np.asarray(sequence) for sequence in sequences]) if filled.any() else 0
+    ids[filled] = np.concatenate(rows) if filled.any() else 0
     return ids, lengths
 
 
@@ -176,15 +180,10 @@ class Continuations:
 
 
 def sample(
-    model: GPT,
-    past: KeyValueCache,
-    logits: np.ndarray,
-    max_new_tokens: int,
-    sampling: Sampling,
-    eos_token_id: int | None,
-    rng: np.random.Generator | None,
+    model: GPT, past: KeyValueCache, logits: np.ndarray, max_new_tokens: int, sampling: Sampling,
+    eos_token_id: int | None, rng: np.random.Generator | None,
     on_token: Callable[[np.ndarray, np.ndarray], None] | None = None,
-) -> Continuations:
+) -> Continuations:  # fmt: skip
     """Generate after ``read``: one token a row and step, until the end token or ``max_new_tokens``.
 
     Rows that have ended leave the batch once they are half of it. ``rng`` None takes the most probable token. ``past`` is
@@ -215,11 +214,7 @@ def sample(
 
 
 def score(
-    model: GPT,
-    past: KeyValueCache,
-    logits: np.ndarray,
-    continuations: Sequence[Any],
-    sampling: Sampling,
+    model: GPT, past: KeyValueCache, logits: np.ndarray, continuations: Sequence[Any], sampling: Sampling
 ) -> np.ndarray:
     r"""Return $\log p(b_a \mid \text{prompt}_n) = \sum_t \log p(b_{a,t} \mid \text{prompt}_n, b_{a,<t})$ for all n and a.
 
@@ -286,13 +281,12 @@ def generate(
     require_integer("max_new_tokens", max_new_tokens, 0)
     if do_sample and rng is None:
         raise UserError("do_sample needs rng: a seed or a numpy.random.Generator")
-    as_array = np.asarray(ids) if isinstance(ids, np.ndarray) or np.isscalar(ids[0]) else None
+    as_array = np.asarray(ids) if isinstance(ids, np.ndarray) or len(ids) == 0 or np.isscalar(ids[0]) else None
     prompts, lengths = pad(ids if as_array is None else np.atleast_2d(as_array))
     room = min(model.config.n_positions, prompts.shape[1] + max_new_tokens)
     past, logits = read(model, prompts, lengths, room=room)
-    new = sample(
-        model, past, logits, max_new_tokens, sampling, eos_token_id, np.random.default_rng(rng) if do_sample else None
-    )
+    rng = np.random.default_rng(rng) if do_sample else None
+    new = sample(model, past, logits, max_new_tokens, sampling, eos_token_id, rng)
     if as_array is None:
         return [
             np.concatenate([prompt[:length], tokens[:count]])

@@ -13,6 +13,10 @@ import numpy as np
 from minillm.errors import UserError
 
 IGNORE = -100  # pads action_ids; the same mark as in minillm.objectives
+KINDS = {
+    "state": str, "action": str, "next_state": str, "reward": float, "terminated": bool, "truncated": bool, "log_prob": float,
+    "action_ids": int, "episode": int, "step": int,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,21 +95,29 @@ def read_jsonl(path: str | Path) -> Experience:
     UserError
         If a line is not such an object; the message names the file and the line.
     """
-    names = [_singular(field.name) for field in dataclasses.fields(Experience)]
     rows = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                step = json.loads(line)
-                rows.append([step[name] for name in names])
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise UserError(f"{path}, line {number}: not a step of experience ({error!r})") from None
+                rows.append(_step(line))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not a step of experience ({error!r:.120})") from None
     if not rows:
         raise UserError(f"{path} holds no steps")
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(KINDS, zip(*rows, strict=True), strict=True))
     width = max(len(ids) for ids in columns["action_ids"])
     columns["action_ids"] = tuple([*ids, *[IGNORE] * (width - len(ids))] for ids in columns["action_ids"])
-    return Experience(*(np.array(column) for column in columns.values()))
+    return Experience(*(np.array(column, dtype=KINDS[name]) for name, column in columns.items()))
+
+
+def _step(line: bytes) -> list:
+    """The values on a line, in the order of ``KINDS``, each of its kind; a whole number is a float too."""
+    step = json.loads(line)
+    for name, kind in KINDS.items():
+        for value in step[name] if name == "action_ids" else [step[name]]:
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise TypeError(f"{name} is {value!r}, expected {kind.__name__}")
+    return [step[name] for name in KINDS]
 
 
 def _singular(name: str) -> str:

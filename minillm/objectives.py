@@ -67,6 +67,7 @@ def weighted_log_likelihood(
     value = (np.where(c != 0, ell, 0) * c).sum()
     dlogits = np.exp(log_p)
     dlogits *= -c[..., None]
+    dlogits[~taken] = 0  # selected, not multiplied: a logit there need not even be finite
     flat = dlogits.reshape(-1, dlogits.shape[-1])  # a view
     flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)
     return value, dlogits

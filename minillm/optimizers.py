@@ -83,7 +83,8 @@ def clip_by_global_norm(gradient: np.ndarray, max_norm: float) -> float:
     NonFiniteError
         If the norm is not finite; the gradient is then untouched.
     """
-    norm = math.sqrt(float(gradient @ gradient))
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(float(gradient @ gradient))
     if not math.isfinite(norm):
         raise NonFiniteError(f"the norm of the gradient is {norm}")
     if norm > max_norm:

@@ -35,6 +35,9 @@ class CharTokenizer:
             if len(character) != 1:
                 raise TokenizerError(f"vocabulary entry {index} must be one character, got {character!r}")
         points = _code_points("".join(self.characters))
+        surrogates = np.flatnonzero((points >= 0xD800) & (points < 0xE000))
+        if surrogates.size:
+            raise TokenizerError(f"vocabulary entry {surrogates[0]} is a lone surrogate, U+{points[surrogates[0]]:04X}")
         if len(np.unique(points)) != len(points):
             twice = next(c for i, c in enumerate(self.characters) if c in self.characters[:i])
             raise TokenizerError(f"character {twice!r} stands twice in the vocabulary")
@@ -73,7 +76,7 @@ class CharTokenizer:
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
             lengths = np.char.str_len(texts).astype(np.int64)
-            wide = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), -1)
+            wide = np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), texts.itemsize // 4)
         else:
             lengths = np.array([len(text) for text in texts], dtype=np.int64)
             wide = None
@@ -115,6 +118,8 @@ class CharTokenizer:
             position -= int(ends[row - 1]) if row else 0
             where, texts = f" of text {row}", str(texts[row])
         character = texts[position]
+        if 0xD800 <= ord(character) < 0xE000:
+            return f"lone surrogate U+{ord(character):04X} at position {position}{where} is not a character"
         return (
             f"character {character!r} (U+{ord(character):04X}) at position {position}{where} is not in the vocabulary "
             f"of {len(self.characters)} characters"
@@ -124,9 +129,4 @@ class CharTokenizer:
 def _code_points(text: str) -> np.ndarray:
     if not isinstance(text, str):
         raise TypeError(f"expected a str, got {type(text).__name__}")
-    try:
-        return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
-    except UnicodeEncodeError as error:
-        raise TokenizerError(
-            f"lone surrogate U+{ord(text[error.start]):04X} at position {error.start} is not a character"
-        ) from None
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

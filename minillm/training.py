@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from minillm.agent import Choice
-from minillm.errors import NonFiniteError
+from minillm.errors import NonFiniteError, UserError
 from minillm.experience import Experience
-from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
+from minillm.objectives import BASELINES, IGNORE, cross_entropy, weighted_log_likelihood
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
 from minillm.packing import Packed, pack
 from minillm.returns import leave_one_out_advantages, mean_advantages, reward_to_go
@@ -179,7 +179,7 @@ def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tup
         loss, dlogits = cross_entropy(logits, targets[rows], total)
         return np.append(model.backward(dlogits, cache), loss)
 
-    shards = np.array_split(np.arange(len(ids)), SHARDS)
+    shards = np.array_split(np.arange(len(ids)), min(SHARDS, len(ids)))
     both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
     return float(both[-1]), both[:-1]
 
@@ -188,8 +188,10 @@ def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.
     r"""Return $c = (G_{it}-b_{it})/N$ for each step: the derivative of the surrogate by $\log p(a_{it}\mid s_{it})$.
 
     The group of a step is its state, the prompt; with ``"leave_one_out"`` the baseline is the mean return from the same state
-    in *other* episodes, which is unbiased.
+    in *other* episodes, which is unbiased. The baselines are those of :func:`minillm.objectives.reinforce`.
     """
+    if baseline not in BASELINES:
+        raise UserError(f"baseline must be one of {', '.join(BASELINES)}, got {baseline!r}")
     _, episode = np.unique(experience.episodes, return_inverse=True)
     N, H = int(episode.max()) + 1, int(experience.steps.max()) + 1
     rewards, mask = np.zeros((N, H)), np.zeros((N, H), dtype=bool)

@@ -57,8 +57,8 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
         if derivative is not None:
             square *= 3 * CUBIC * SLOPE
             square += SLOPE  # 2u′
+            square *= 1 - s  # 0 for large x, before x·s makes the product too large
             square *= y[rows]
-            square *= 1 - s
             np.add(s, square, out=derivative[rows])  # s + x·s·(1−s)·2u′
     return y, derivative
 

@@ -1,0 +1,91 @@
+"""Instruments that the tests of minillm share, as session fixtures (plain functions)."""
+
+from collections.abc import Callable
+
+import hypothesis
+import numpy as np
+import pytest
+
+from minillm.config import GPTConfig
+from minillm.transformer import GPT
+
+hypothesis.settings.register_profile("minillm", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("minillm")
+
+H = 1e-30  # the complex step; nothing is subtracted, so it may be as small as it likes
+
+
+def _derivative(f: Callable, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+    return np.imag(f(x + 1j * H * v)) / H
+
+
+def _gradient(f: Callable, x: np.ndarray) -> np.ndarray:
+    flat = x.reshape(-1)
+    unit = np.eye(flat.size)
+    return np.array([_derivative(lambda y: f(y.reshape(x.shape)), flat, e) for e in unit]).reshape(x.shape)
+
+
+def _assert_adjoint(
+    op: Callable, backward: Callable, inputs: tuple, rng: np.random.Generator, bound: float = 1e-15
+) -> None:
+    directions = [rng.normal(size=x.shape) for x in inputs]
+    y, cache = op(*inputs)
+    u = rng.normal(size=y.shape)
+    tangent = np.imag(op(*[x + 1j * H * v for x, v in zip(inputs, directions, strict=True)])[0]) / H
+    gradients = backward(u, cache)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    assert [g.shape for g in gradients] == [x.shape for x in inputs]
+    there = (tangent * u).sum()
+    back = sum((g * v).sum() for g, v in zip(gradients, directions, strict=True))
+    assert abs(there - back) <= bound * np.linalg.norm(tangent) * np.linalg.norm(u)
+
+
+SIZES = {"vocab_size": 7, "n_positions": 6, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_inner": 12}
+
+
+def _random_model(
+    *, tied: bool = True, std: float = 0.4, seed: int = 0, dtype: type = np.float64, **sizes: int
+) -> GPT:
+    shape = SIZES | sizes
+    model = GPT(GPTConfig(**shape, tie_word_embeddings=tied), rng=0)
+    theta = np.random.default_rng(seed).normal(0, std, model.parameters.vector.size)
+    return GPT.from_vector(model.config, theta.astype(dtype))
+
+
+def _worst_block(model: GPT, gradient: np.ndarray, reference: np.ndarray) -> float:
+    floor = 1e-3 * np.abs(reference).max()
+    worst = 0.0
+    for span in model.parameters.slices.values():
+        error = np.abs(gradient[span] - reference[span]).max()
+        worst = max(worst, float(error / max(np.abs(reference[span]).max(), floor)))
+    return worst
+
+
+@pytest.fixture(scope="session")
+def derivative() -> Callable:
+    """``derivative(f, x, v)``: of f at x along v, by complex step."""
+    return _derivative
+
+
+@pytest.fixture(scope="session")
+def gradient_of() -> Callable:
+    """``gradient_of(f, x)``: of the scalar f, entry by entry, by complex step."""
+    return _gradient
+
+
+@pytest.fixture(scope="session")
+def assert_adjoint() -> Callable:
+    r"""``assert_adjoint(op, backward, inputs, rng)``: $\langle Jv, u\rangle = \langle v, J^\top u\rangle$."""
+    return _assert_adjoint
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable:
+    """``random_model(tied=…, dtype=…, **sizes)``: a small GPT with random weights, gains and biases."""
+    return _random_model
+
+
+@pytest.fixture(scope="session")
+def worst_block() -> Callable:
+    """``worst_block(model, gradient, reference)``: the largest relative error over the named arrays."""
+    return _worst_block

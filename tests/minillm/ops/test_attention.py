@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.ops import attention, attention_backward
+
+DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
+
+
+def arrays(rng, B=2, H=2, Tq=3, Tk=4, D=5):
+    return rng.normal(size=(B, H, Tq, D)), rng.normal(size=(B, H, Tk, D)), rng.normal(size=(B, H, Tk, D))
+
+
+def loop(q, k, v, visible):
+    """Row by row; a row that sees nothing gives zero."""
+    B, H, Tq, D = q.shape
+    o = np.zeros(q.shape)
+    visible = np.broadcast_to(visible, (B, H, Tq, k.shape[2]))
+    for b, h, t in np.ndindex(B, H, Tq):
+        seen = [j for j in range(k.shape[2]) if visible[b, h, t, j]]
+        scores = [math.fsum(q[b, h, t] * k[b, h, j]) / math.sqrt(D) for j in seen]
+        weights = [math.exp(score - max(scores)) for score in scores]
+        for j, weight in zip(seen, weights, strict=True):
+            o[b, h, t] += weight / math.fsum(weights) * v[b, h, j]
+    return o
+
+
+@given(st.integers(0, 10**6))
+def test_equals_the_loop(seed):
+    rng = np.random.default_rng(seed)
+    q, k, v = arrays(rng)
+    visible = rng.random((2, 1, 3, 4)) < 0.6
+    np.testing.assert_allclose(attention(q, k, v, visible)[0], loop(q, k, v, visible), rtol=1e-12, atol=1e-13)
+
+
+@given(st.integers(0, 10**6))
+def test_adjoint(assert_adjoint, seed):
+    rng = np.random.default_rng(seed)
+    visible = rng.random((2, 1, 3, 4)) < 0.7
+    assert_adjoint(lambda q, k, v: attention(q, k, v, visible), attention_backward, arrays(rng), rng)
+
+
+def test_adjoint_at_large_scores(assert_adjoint):
+    rng = np.random.default_rng(0)
+    q, k, v = arrays(rng)
+    assert_adjoint(
+        lambda q, k, v: attention(q, k, v, np.ones((3, 4), bool)), attention_backward, (30 * q, 30 * k, v), rng, 1e-14
+    )
+
+
+def test_a_hidden_score_of_any_size_has_weight_exactly_zero():
+    q = np.ones((1, 1, 1, 1), np.float32)
+    k = np.array([-3e4, 3e4], np.float32).reshape(1, 1, 2, 1)
+    v = np.array([5.0, 7.0], np.float32).reshape(1, 1, 2, 1)
+    o, cache = attention(q, k, v, np.array([[True, False]]))
+    assert o.item() == 5
+    _, dk, dv = attention_backward(np.ones_like(o), cache)
+    assert dk.ravel().tolist() == [0, 0]
+    assert dv.ravel().tolist() == [1, 0]
+
+
+def test_scores_of_minus_two_hundred_thousand():
+    q = np.ones((1, 1, 1, 1), np.float32)
+    k = np.array([-2e5, -2e5 - 1], np.float32).reshape(1, 1, 2, 1)
+    v = np.array([1.0, 0.0], np.float32).reshape(1, 1, 2, 1)
+    assert attention(q, k, v, np.ones((1, 2), bool))[0].item() == pytest.approx(0.731, abs=5e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_that_sees_nothing_gives_zero_and_passes_no_gradient(dtype):
+    rng = np.random.default_rng(1)
+    q, k, v = (x.astype(dtype) for x in arrays(rng))
+    visible = np.ones((3, 4), bool)
+    visible[1] = False
+    o, cache = attention(q, k, v, visible)
+    assert (o[:, :, 1] == 0).all()
+    assert np.isfinite(o).all()
+    do = rng.normal(size=o.shape).astype(dtype)
+    dq, dk, dv = attention_backward(do, cache)
+    assert (dq[:, :, 1] == 0).all()
+    rest = do.copy()
+    rest[:, :, 1] = 0
+    for full, without in zip((dq, dk, dv), attention_backward(rest, cache), strict=True):
+        assert (full == without).all()
+        assert np.isfinite(full).all()
+
+
+def test_a_common_shift_of_all_keys_has_gradient_zero():
+    rng = np.random.default_rng(2)
+    q, k, v = arrays(rng)
+    _, cache = attention(q, k, v, np.tri(3, 4, dtype=bool))
+    _, dk, _ = attention_backward(rng.normal(size=q.shape), cache)
+    assert np.abs(dk.sum(axis=2)).max() < 1e-15 * np.abs(dk).max() * 4
+
+
+def test_writes_where_it_is_told():
+    q, k, v = arrays(np.random.default_rng(3))
+    place = np.empty((2, 3, 2, 5))
+    o, _ = attention(q, k, v, np.ones((3, 4), bool), out=place.swapaxes(1, 2))
+    assert np.shares_memory(o, place)
+    assert (place.swapaxes(1, 2) == attention(q, k, v, np.ones((3, 4), bool))[0]).all()

@@ -1,0 +1,449 @@
+"""Which distribution is sampled, drawing from it, and generating with the cache."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minillm.decoding import Sampling, advance, draw, generate, pad, read, sample, score
+from minillm.errors import UserError
+from minillm.kv_cache import KeyValueCache
+from minillm.ops import log_softmax
+
+LOGITS = hnp.arrays(np.float64, st.integers(1, 8), elements=st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.5, 2.0, 4.0]))
+
+
+def kept(log_p):
+    return set(np.flatnonzero(np.exp(log_p) > 0).tolist())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [0, 0.0, 1e-12, 1e-40, 1e-60, 5e-324])
+def test_temperature_zero_is_greedy_and_a_tiny_one_too(dtype, temperature):
+    log_p = Sampling(temperature=temperature).log_probs(np.array([1, 3, 2], dtype))
+    assert np.exp(log_p).tolist() == [0, 1, 0]
+    assert log_p.dtype == dtype
+    assert (draw(np.tile(log_p, (100, 1)), np.linspace(0, 1, 100, endpoint=False)) == 1).all()
+
+
+def test_greedy_takes_the_first_of_equal_logits():
+    assert Sampling(temperature=0).log_probs(np.array([1.0, 3.0, 3.0])).tolist() == [-np.inf, 0, -np.inf]
+
+
+@pytest.mark.parametrize("temperature", [-1, -1e-9, math.nan, math.inf])
+def test_a_temperature_that_is_negative_or_not_finite_is_an_error(temperature):
+    with pytest.raises(UserError, match=f"temperature must be finite and at least 0, got {temperature}"):
+        Sampling(temperature=temperature)
+
+
+def test_temperature_divides_the_logits():
+    log_p = Sampling(temperature=0.5).log_probs(np.array([0.0, 1.0]))
+    assert np.exp(log_p[1]) == pytest.approx(0.8808, abs=5e-5)  # wrong: .7311
+
+
+def test_temperature_is_in_the_gradient(derivative):
+    slope = derivative(lambda z: Sampling(temperature=0.5).log_probs(z)[1], np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    assert slope == pytest.approx(0.2384, abs=5e-5)  # wrong: .2689
+
+
+def test_top_k_two_is_the_behaviour_and_its_gradient(gradient_of):
+    z, sampling = np.log([0.5, 0.3, 0.2]), Sampling(top_k=2)
+    np.testing.assert_allclose(np.exp(sampling.log_probs(z)), [0.625, 0.375, 0], rtol=1e-14)
+    slope = gradient_of(lambda z: sampling.log_probs(z)[0], z)
+    np.testing.assert_allclose(slope, [0.375, -0.375, 0], rtol=1e-13)
+    assert slope[2] == 0
+
+
+def test_top_k_with_ties_keeps_exactly_k_those_of_lower_id():
+    z = np.array([1.0, 2, 2, 2, 3])
+    assert kept(Sampling(top_k=3).log_probs(z)) == {4, 1, 2}
+
+
+def test_top_k_above_the_vocabulary_is_no_filter():
+    z = np.array([1.0, 2, 3])
+    for k in (3, 4, 10**9):
+        assert (Sampling(top_k=k).log_probs(z) == log_softmax(z)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [(0, "at least 1, got 0"), (-1, "at least 1, got -1"), (1.0, "an integer, got 1.0"), (True, "an integer")],
+)
+def test_top_k_below_one_is_an_error(k, message):
+    with pytest.raises(UserError, match=f"top_k must be {message}"):
+        Sampling(top_k=k)
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [(0.6, {0, 1}), (0.85, {0, 1, 2}), (0.4, {0}), (0.96, {0, 1, 2, 3}), (1.0, {0, 1, 2, 3})],
+)
+def test_top_p_keeps_the_token_that_crosses_the_line(top_p, expected):
+    z = np.log([0.5, 0.3, 0.15, 0.05])
+    assert kept(Sampling(top_p=top_p).log_probs(z)) == expected
+    assert kept(Sampling(top_p=top_p).log_probs(z[::-1])) == {3 - i for i in expected}
+
+
+def test_a_tiny_top_p_over_many_float32_logits_is_the_argmax():
+    z = np.random.default_rng(0).normal(size=4096).astype(np.float32)
+    assert kept(Sampling(top_p=1e-9).log_probs(z)) == {int(z.argmax())}
+
+
+@pytest.mark.parametrize("top_p", [0, -0.1, 1.1, math.nan])
+def test_top_p_outside_of_its_range_is_an_error(top_p):
+    with pytest.raises(UserError, match=f"top_p must be above 0 and at most 1, got {top_p}"):
+        Sampling(top_p=top_p)
+
+
+def test_temperature_comes_before_top_p():
+    z = np.log([0.5, 0.3, 0.2])
+    assert kept(Sampling(top_p=0.6).log_probs(z)) == {0, 1}
+    assert kept(Sampling(temperature=0.2, top_p=0.6).log_probs(z)) == {0}
+
+
+def plain_log_probs(z, temperature, top_k, top_p):
+    """The definition in loops, over Python floats."""
+    order = sorted(range(len(z)), key=lambda i: (-z[i], i))
+    if top_k is not None:
+        order = order[:top_k]
+    weight = {i: math.exp((z[i] - z[order[0]]) / temperature) for i in order}
+    total = math.fsum(weight.values())
+    if top_p is not None:
+        kept_ids, reached = [], 0.0
+        for i in order:
+            kept_ids.append(i)
+            reached += weight[i] / total
+            if reached >= top_p:
+                break
+        total = math.fsum(weight[i] for i in kept_ids)
+        weight = {i: weight[i] for i in kept_ids}
+    return [math.log(weight[i] / total) if i in weight else -math.inf for i in range(len(z))]
+
+
+@given(
+    LOGITS,
+    st.sampled_from([0.3, 1.0, 2.0]),
+    st.none() | st.integers(1, 9),
+    st.none() | st.floats(0.013, 0.987).filter(lambda p: min(p % 0.05, -p % 0.05) > 1e-6),
+)
+def test_filters_equal_the_plain_definition(z, temperature, top_k, top_p):
+    if top_p is not None:  # keep clear of sums that hit top_p to the last bit
+        p = np.exp(plain_log_probs(z, temperature, top_k, None))
+        if np.abs(np.cumsum(np.sort(p)[::-1]) - top_p).min() < 1e-9:
+            return
+    log_p = Sampling(temperature, top_k, top_p).log_probs(np.stack([z, z]))
+    np.testing.assert_allclose(log_p, [plain_log_probs(z, temperature, top_k, top_p)] * 2, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(np.exp(log_p).sum(-1), 1, rtol=1e-13)
+
+
+@pytest.mark.parametrize("option", [{"temperature": 0.7}, {"top_k": 3}, {"top_p": 0.8}])
+def test_every_option_changes_a_number(option):
+    z = np.random.default_rng(0).normal(size=9)
+    assert (Sampling(**option).log_probs(z) != Sampling().log_probs(z)).any()
+
+
+def loop_draw(log_p, u):
+    """Walk along the cumulative sum until it exceeds u·Σp."""
+    result = []
+    for row, number in zip(np.exp(log_p), u, strict=True):
+        cumulative, last = 0.0, 0
+        total = np.cumsum(row)[-1]
+        for index, p in enumerate(row):
+            cumulative += p
+            if p > 0:
+                last = index
+            if cumulative > number * total:
+                break
+        result.append(last if cumulative <= number * total else index)
+    return result
+
+
+@given(hnp.arrays(np.float64, (3, 5), elements=st.sampled_from([0, 0, 0.1, 1 / 3, 0.7, 1e-17])), st.integers(0, 10**6))
+def test_draw_equals_the_loop_and_never_lands_on_zero(p, seed):
+    p[:, 2] += 1e-3  # something in every row
+    p /= p.sum(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log_p = np.log(p)
+    u = np.random.default_rng(seed).random(3)
+    ids = draw(log_p, u)
+    assert ids.tolist() == loop_draw(log_p, u)
+    for edge in (np.zeros(3), np.full(3, np.nextafter(1, 0))):
+        assert (np.take_along_axis(p, draw(log_p, edge)[:, None], axis=1) > 0).all()
+
+
+def test_a_cumulative_sum_that_ends_below_one_lands_on_no_zero():
+    p = np.array([[0.1] * 10 + [0.0]])
+    assert p.cumsum()[-1] == 0.9999999999999999
+    with np.errstate(divide="ignore"):
+        assert draw(np.log(p), np.array([np.nextafter(1, 0)]))[0] == 9
+
+
+def test_fifty_thousand_float32_probabilities_need_no_exact_sum():
+    z = np.random.default_rng(0).normal(size=50_000).astype(np.float32)
+    log_p = Sampling().log_probs(z)
+    cumulative = np.exp(log_p.astype(np.float64)).cumsum()
+    u = np.random.default_rng(1).random(100)
+    ids = draw(np.broadcast_to(log_p, (100, len(z))), u)
+    assert (ids == np.searchsorted(cumulative, u * cumulative[-1], side="right")).all()
+    np.testing.assert_allclose(cumulative[-1], 1, rtol=1e-4)
+    assert cumulative[-1] != 1
+
+
+def test_draws_have_the_right_frequencies():
+    p = np.array([0.5, 0.3, 0.0, 0.2])
+    with np.errstate(divide="ignore"):
+        ids = draw(np.tile(np.log(p), (20_000, 1)), (np.arange(20_000) + 0.5) / 20_000)
+    assert np.bincount(ids, minlength=4).tolist() == [10_000, 6_000, 0, 4_000]
+
+
+def test_pad_fills_on_the_right():
+    ids, lengths = pad([[1, 2, 3], [4], []])
+    assert ids.tolist() == [[1, 2, 3], [4, 0, 0], [0, 0, 0]]
+    assert lengths.tolist() == [3, 1, 0]
+
+
+@pytest.fixture
+def model(random_model):
+    return random_model(n_positions=16, n_embd=12, n_head=3, vocab_size=9, tied=False)
+
+
+@pytest.mark.parametrize("split", range(1, 16))
+def test_cached_decoding_equals_the_full_forward_at_every_split(model, split):
+    ids = np.random.default_rng(split).integers(9, size=(3, 16))
+    full, _ = model.forward(ids)
+    past, logits = read(model, ids[:, :split], np.full(3, split))
+    assert np.abs(logits - full[:, split - 1]).max() < 1e-12
+    for t in range(split, 16):
+        assert np.abs(advance(model, past, ids[:, t]) - full[:, t]).max() < 1e-12
+    assert past.lengths.tolist() == [16] * 3
+    assert (past.ids == ids).all()
+
+
+def test_prefill_in_chunks_of_seven_and_nine(model):
+    ids = np.random.default_rng(0).integers(9, size=(2, 16))
+    full, _ = model.forward(ids)
+    past, logits = read(model, ids[:, :7], np.array([7, 7]))
+    assert np.abs(logits - full[:, 6]).max() < 1e-12
+    past, logits = read(model, ids[:, 7:], np.array([9, 9]), past)
+    assert np.abs(logits - full[:, 15]).max() < 1e-12
+    fresh, _ = read(model, ids, np.array([16, 16]))
+    assert np.abs(past.keys - fresh.keys).max() < 1e-12
+    assert np.abs(past.values - fresh.values).max() < 1e-12
+
+
+def test_chunks_of_rows_that_differ_in_length(model):
+    rng = np.random.default_rng(1)
+    rows = [rng.integers(9, size=n) for n in (9, 5, 12)]
+    past, _ = read(model, *pad([row[:4] for row in rows]))
+    past, logits = read(model, *pad([row[4:] for row in rows]), past)
+    for row, z in zip(rows, logits, strict=True):
+        assert np.abs(z - model.forward(row)[0][-1]).max() < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_prompts_of_different_lengths_go_on_as_if_alone(model, seed):
+    rng = np.random.default_rng(seed)
+    prompts = [rng.integers(9, size=n).tolist() for n in (1, 4, 2, 9)]
+    together = generate(model, prompts, 12, eos_token_id=8)  # the last one slides past the context's end
+    for prompt, row in zip(prompts, together, strict=True):
+        alone = generate(model, np.array(prompt), 12, eos_token_id=8)
+        assert row.tolist() == alone.tolist()
+        assert row[: len(prompt)].tolist() == prompt
+
+
+def test_past_the_context_the_cache_equals_recomputation(random_model):
+    """A full row keeps its last n_positions // 2 tokens, read again from position 0."""
+    for n_positions in (1, 2, 3, 6, 7):
+        model = random_model(n_positions=n_positions)
+        ids = np.random.default_rng(0).integers(7, size=(2, 25))
+        past, _ = read(model, ids[:, :1], np.array([1, 1]))
+        window = [list(row[:1]) for row in ids]
+        for t in range(1, 25):
+            logits = advance(model, past, ids[:, t])
+            for b in range(2):
+                if len(window[b]) == n_positions:
+                    window[b] = window[b][-max(1, n_positions // 2) :] if n_positions > 1 else []
+                window[b].append(int(ids[b, t]))
+            expected, _ = model.forward(np.array(window))
+            assert np.abs(logits - expected[:, -1]).max() < 1e-12
+            fresh, _ = read(model, np.array(window), np.full(2, len(window[0])))
+            n = len(window[0])
+            assert past.lengths.tolist() == [n, n]
+            assert np.abs(past.keys[..., :n, :] - fresh.keys[..., :n, :]).max() < 1e-12
+            assert np.abs(past.values[..., :n, :] - fresh.values[..., :n, :]).max() < 1e-12
+
+
+def test_the_window_slides_for_full_rows_only(model):
+    rng = np.random.default_rng(0)
+    full, short = rng.integers(9, size=16), rng.integers(9, size=3)
+    past, _ = read(model, *pad([full, short]))
+    logits = advance(model, past, np.array([4, 5]))
+    assert past.lengths.tolist() == [9, 4]
+    assert np.abs(logits[0] - model.forward(np.append(full[-8:], 4))[0][-1]).max() < 1e-12
+    assert np.abs(logits[1] - model.forward(np.append(short, 5))[0][-1]).max() < 1e-12
+
+
+def test_a_cache_taken_apart_is_a_copy(model):
+    past, _ = read(model, np.array([[1, 2], [3, 4]]), np.array([2, 2]))
+    before = past.keys.copy(), past.values.copy(), past.ids.copy(), past.lengths.copy()
+    part = past.take(np.array([1, 1, 0]))
+    assert part.ids[:, :2].tolist() == [[3, 4], [3, 4], [1, 2]]
+    advance(model, part, np.array([5, 6, 7]))
+    assert all((a == b).all() for a, b in zip(before, (past.keys, past.values, past.ids, past.lengths), strict=True))
+
+
+def test_rows_that_end_leave_and_the_others_go_on(model):
+    prompts = [[row] for row in range(9)]
+    free = generate(model, prompts, 10)
+    different = 0
+    for end in range(9):
+        lengths = set()
+        for whole, cut in zip(free, generate(model, prompts, 10, eos_token_id=end), strict=True):
+            ends = np.flatnonzero(whole[1:] == end)
+            lengths.add(2 + ends[0] if ends.size else len(whole))
+            assert cut.tolist() == whole[: 2 + ends[0] if ends.size else None].tolist()
+        different = max(different, len(lengths))
+    assert different > 1
+
+
+def test_an_array_is_filled_with_the_end_token(model):
+    shorter = 0
+    for end in range(9):
+        lists = generate(model, [[row] for row in range(9)], 10, eos_token_id=end)
+        array = generate(model, np.arange(9)[:, None], 10, eos_token_id=end)
+        for whole, row in zip(array, lists, strict=True):
+            assert whole[: len(row)].tolist() == row.tolist()
+            assert (whole[len(row) :] == end).all()
+            shorter += len(row) < len(whole)
+    assert shorter > 0
+
+
+def test_log_probs_of_a_sample_are_those_of_the_sampled_distribution(model):
+    sampling = Sampling(temperature=0.7, top_k=5, top_p=0.9)
+    prompt = np.array([[1, 2, 3]] * 6)
+    past, logits = read(model, prompt, np.full(6, 3))
+    new = sample(model, past, logits, 5, sampling, None, np.random.default_rng(0))
+    z, _ = model.forward(np.concatenate([prompt, new.ids], axis=1))
+    expected = np.take_along_axis(sampling.log_probs(z[:, 2:7]), new.ids[:, :, None], axis=2)[..., 0]
+    np.testing.assert_allclose(new.log_probs, expected, rtol=1e-11, atol=1e-12)
+    assert np.isfinite(new.log_probs).all()
+    assert len(np.unique(new.ids, axis=0)) > 1
+
+
+def test_on_token_hears_every_token_once(model):
+    heard = [[] for _ in range(5)]
+
+    def on_token(rows, tokens):
+        for row, token in zip(rows, tokens, strict=True):
+            heard[row].append(int(token))
+
+    past, logits = read(model, np.arange(5)[:, None], np.ones(5, int))
+    new = sample(model, past, logits, 9, Sampling(), 3, np.random.default_rng(1), on_token)
+    assert heard == [row[:n].tolist() for row, n in zip(new.ids, new.lengths, strict=True)]
+
+
+def test_generate_by_seed_repeats_and_options_matter(model):
+    prompt = np.array([[1, 2]] * 8)
+    options = {"do_sample": True, "max_new_tokens": 8}
+    drawn = generate(model, prompt, **options, rng=0)
+    assert (drawn == generate(model, prompt, **options, rng=0)).all()
+    assert (drawn == model.generate(prompt, **options, rng=np.random.default_rng(0))).all()
+    assert (drawn != generate(model, prompt, **options, rng=1)).any()
+    greedy = generate(model, prompt, 8)
+    assert (greedy == greedy[:1]).all()
+    for option in ({"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9}):
+        assert (generate(model, prompt, **options, **option, rng=0) == greedy).all()
+        assert (drawn != greedy).any()
+
+
+def test_generate_keeps_the_form_of_its_prompts(model):
+    assert generate(model, np.array([1, 2]), 3).shape == (5,)
+    assert generate(model, [1, 2], 3).shape == (5,)
+    assert generate(model, np.array([[1, 2]]), 3).shape == (1, 5)
+    assert [len(row) for row in generate(model, [[1, 2], [3]], 3)] == [5, 4]
+    assert generate(model, [1, 2], 0).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("ids", [[], [[]], [[1], []], np.zeros((2, 0), int), np.array([], int)])
+def test_an_empty_prompt_is_an_error(model, ids):
+    with pytest.raises(UserError, match=r"prompt \d is empty; start it with the end-of-text token"):
+        generate(model, ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "message"),
+    [
+        ([1] * 17, {}, "17 tokens do not fit into n_positions = 16"),
+        ([1], {"do_sample": True}, "do_sample needs rng"),
+        ([1], {"max_new_tokens": -1}, "max_new_tokens must be at least 0, got -1"),
+        ([1], {"max_new_tokens": 1.0}, "max_new_tokens must be an integer, got 1.0"),
+        ([1], {"temperature": -1}, "temperature"),
+        ([1, 9], {}, "id 9 at row 0, position 1 is outside of vocab_size = 9"),
+        ([1, 0.5], {}, "sequence 0 must hold integer ids, got float64"),
+        ([[1], ["a"]], {}, "sequence 1 must hold integer ids, got <U1"),
+        (np.array([0.5]), {}, "sequence 0 must hold integer ids, got float64"),
+        (np.zeros((1, 1, 1), int), {}, r"sequence 0 must hold integer ids, got int64 of shape \(1, 1\)"),
+    ],
+)
+def test_bad_requests_are_named(model, ids, options, message):
+    with pytest.raises(UserError, match=message):
+        generate(model, ids, **options)
+
+
+def test_scores_equal_one_full_forward_an_action(model):
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(9, size=n).tolist() for n in (3, 1, 6)]
+    actions = [[1], [2, 3, 4], [5, 5], [2, 3, 4, 0, 1]]
+    sampling = Sampling(temperature=0.8, top_k=7)
+    past, logits = read(model, *pad(prompts))
+    keys = past.keys.copy()
+    scores = score(model, past, logits, actions, sampling)
+    assert (past.keys == keys).all()
+    assert past.lengths.tolist() == [3, 1, 6]
+    for n, prompt in enumerate(prompts):
+        for a, action in enumerate(actions):
+            log_p = sampling.log_probs(model.forward(np.array(prompt + action))[0])
+            expected = sum(log_p[len(prompt) - 1 + t, token] for t, token in enumerate(action))
+            assert scores[n, a] == pytest.approx(expected, rel=1e-12)
+
+
+def test_scores_in_pieces_are_the_same(model, monkeypatch):
+    past, logits = read(model, *pad([[1], [2, 3], [4]]))
+    actions = [[1, 2], [3], [4, 5, 6]]
+    whole = score(model, past, logits, actions, Sampling())
+    monkeypatch.setattr("minillm.decoding.SCORED_ROWS", 2)
+    np.testing.assert_allclose(score(model, past, logits, actions, Sampling()), whole, rtol=1e-13)
+
+
+def test_actions_of_one_token_each(model):
+    past, logits = read(model, np.array([[1]]), np.array([1]))
+    scores = score(model, past, logits, [[t] for t in range(9)], Sampling())
+    assert np.exp(scores).sum() == pytest.approx(1, rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex128])
+def test_the_cache_has_the_dtype_of_the_model(random_model, dtype):
+    past, logits = read(random_model(dtype=dtype), np.array([[1, 2]]), np.array([2]))
+    assert past.keys.dtype == past.values.dtype == logits.dtype == dtype
+    assert isinstance(past, KeyValueCache)
+
+
+def test_complex_scores_carry_the_derivative(random_model, derivative):
+    """Scoring through the cache is holomorphic too: it agrees with the full forward along a direction."""
+    model = random_model()
+    v = np.random.default_rng(0).normal(size=model.parameters.vector.size)
+
+    def cached(theta):
+        moved = type(model).from_vector(model.config, theta)
+        past, logits = read(moved, np.array([[1, 2]]), np.array([2]))
+        return score(moved, past, logits, [[3, 4, 5]], Sampling(temperature=0.5))[0, 0]
+
+    def full(theta):
+        z, _ = type(model).from_vector(model.config, theta).forward(np.array([1, 2, 3, 4]))
+        return sum(log_softmax(2 * z[t])[0][token] for t, token in ((1, 3), (2, 4), (3, 5)))
+
+    theta = model.parameters.vector
+    assert derivative(cached, theta, v) == pytest.approx(derivative(full, theta, v), rel=1e-12)
