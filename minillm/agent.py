@@ -129,14 +129,17 @@ class LLMAgent:
         new = sample(self.model, past, logits, self.max_new_tokens, self.sampling, eos, self.rng)
         written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
         log_probs = np.where(written, new.log_probs, 0).sum(axis=-1, dtype=np.float64)
-        return Choice(self._texts(new.ids, written), np.where(written, new.ids, IGNORE), log_probs)
+        ids = np.where(written, new.ids, IGNORE)
+        return Choice(self._texts(ids), ids, log_probs)
 
     def _action_ids(self, action: str) -> np.ndarray:
         return np.append(self.tokenizer.encode(str(action)), self.tokenizer.eos_token_id)
 
-    def _texts(self, ids: np.ndarray, written: np.ndarray) -> np.ndarray:
-        rows = [self.tokenizer.decode(row[mask], skip_special_tokens=True) for row, mask in zip(ids, written, strict=True)]
-        return np.array(rows, dtype=np.str_)
+    def _texts(self, ids: np.ndarray) -> np.ndarray:
+        """The texts of sampled ids (N, L), padded with −100; equal rows are decoded once."""
+        unique, inverse = np.unique(ids, axis=0, return_inverse=True)
+        texts = [self.tokenizer.decode(row[row != IGNORE], skip_special_tokens=True) for row in unique]
+        return np.array(texts, dtype=np.str_)[inverse.reshape(-1)]
 
 
 def interact(agent: LLMAgent, environment: Environment) -> tuple[float, str]:

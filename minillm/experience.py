@@ -79,12 +79,11 @@ def concatenate(parts: Iterable[Experience]) -> Experience:
 
 def write_jsonl(file: IO[str], experience: Experience, first_episode: int = 0) -> None:
     """Append one JSON object a step to an open text file; episodes are numbered from ``first_episode``."""
-    columns = {field.name: getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
-    for row in zip(*columns.values(), strict=True):
-        step = dict(zip(columns, row, strict=True))
-        step["episodes"] += first_episode
-        step["action_ids"] = [i for i in step["action_ids"] if i != IGNORE]
-        file.write(json.dumps({_singular(name): value for name, value in step.items()}) + "\n")
+    columns = {_singular(field.name): getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
+    columns["episode"] = (experience.episodes + first_episode).tolist()
+    columns["action_ids"] = [[i for i in ids if i != IGNORE] for ids in columns["action_ids"]]
+    names = tuple(columns)
+    file.writelines(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in zip(*columns.values(), strict=True))
 
 
 def read_jsonl(path: str | Path) -> Experience:

@@ -50,9 +50,9 @@ class KeyValueCache:
             arrays = []
             for cache in caches:
                 array = getattr(cache, name)
-                widths = [(0, 0)] * array.ndim
-                widths[places] = (0, capacity - array.shape[places])
-                arrays.append(np.pad(array, widths))
+                missing = [(0, 0)] * array.ndim
+                missing[places] = (0, capacity - array.shape[places])
+                arrays.append(np.pad(array, missing) if missing[places][1] else array)
             return np.concatenate(arrays, axis=rows)
 
         copy = object.__new__(KeyValueCache)
