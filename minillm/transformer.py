@@ -104,11 +104,12 @@ class GPT:
         Raises
         ------
         UserError
-            If there are more than ``n_positions`` tokens, or an id is outside of the vocabulary (naming its position).
+            If there are more than ``n_positions`` tokens, an id is outside of the vocabulary (naming its position), or ``at``
+            is outside of the columns.
         """
         ids = np.asarray(ids)
         shape = ids.shape if at is None else at.shape
-        ids = self._checked(np.atleast_2d(ids), positions, past)
+        ids = self._checked(np.atleast_2d(ids), at, positions, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
         if past is not None:
@@ -164,9 +165,13 @@ class GPT:
     def _head(self) -> str:
         return "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
 
-    def _checked(self, ids: np.ndarray, positions: np.ndarray | None, past: KeyValueCache | None) -> np.ndarray:
+    def _checked(
+        self, ids: np.ndarray, at: np.ndarray | None, positions: np.ndarray | None, past: KeyValueCache | None
+    ) -> np.ndarray:
         if ids.ndim != 2 or ids.dtype.kind not in "iu":
             raise UserError(f"ids must be integers of shape (B, T) or (T,), got {ids.dtype} of shape {ids.shape}")
+        if at is not None and (at.min(initial=0) < 0 or at.max(initial=0) >= ids.shape[1]):
+            raise UserError(f"at must hold columns from 0 to {ids.shape[1] - 1}, got {at.min()} to {at.max()}")
         length = ids.shape[1] + (0 if past is None else int(past.lengths.max(initial=0)))
         if positions is not None:
             length = int(positions.max(initial=-1)) + 1
