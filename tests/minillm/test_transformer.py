@@ -303,6 +303,12 @@ def test_bad_ids_are_named(random_model, ids, message):
         random_model().forward(ids)
 
 
+@pytest.mark.parametrize("column", [-1, 5])
+def test_a_column_outside_of_the_row_is_named(random_model, column):
+    with pytest.raises(UserError, match=rf"at must hold columns from 0 to 4, got {min(column, 2)} to {max(column, 2)}"):
+        random_model().forward(IDS, at=np.array([[2], [column]]))
+
+
 def loop_logits(config, theta, ids, number):
     """The GPT in plain loops over Python numbers: ``number`` is mpmath.mpf."""
     get = {name: np.vectorize(number, otypes=[object])(view) for name, view in theta.items()}
