@@ -228,6 +228,16 @@ def test_a_parameter_that_is_not_finite_is_named(saved, random_model):
     assert_one_line(saved, "nan in h.0.mlp.c_fc.weight at index (2, 1)")
 
 
+def test_one_byte_in_the_header_of_an_array_is_found(random_model, tmp_path):
+    """'<f4' → '<f2' would load as half of the bytes, read as other numbers, and NumPy would not notice."""
+    path = tmp_path / "checkpoint.npz"
+    save(path, small_model(random_model), TOKENIZER)
+    whole = path.read_bytes()
+    assert whole.count(b"'<f4'") == 1
+    path.write_bytes(whole.replace(b"'<f4'", b"'<f2'"))
+    assert_one_line(path, "its part 'parameters.npy' is damaged")
+
+
 @pytest.fixture(scope="module")
 def whole_file(random_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("fuzz") / "whole.npz"
