@@ -50,8 +50,14 @@ def test_a_set_of_two_actions_is_chosen_from_by_summed_log_probabilities(random_
     assert set(choices) == {"g", "tl"}
 
 
-def test_log_probs_of_an_act_are_those_of_its_actions(random_model):
-    agent = agent_of(random_model(tied=False, vocab_size=7, n_positions=20), temperature=1.7, max_new_tokens=8)
+@pytest.mark.parametrize("option", [{}, {"temperature": 1.7}, {"top_k": 4}, {"top_p": 0.95}])
+def test_log_probs_of_an_act_are_those_of_its_actions(random_model, option):
+    """Behaviour and score are one distribution, filters included: their ratio is 1."""
+    model = random_model(tied=False, vocab_size=7, n_positions=20)
+    head = model.parameters["lm_head.weight"]
+    likely = int(model.forward(np.array([6]))[0][-1].argmax())
+    head[[likely, 6]] = head[[6, likely]]  # so that texts end now and then
+    agent = agent_of(model, max_new_tokens=8, **option)
     states = np.array(["ab", "", "cab\n?d", "ab"] * 10)
     choice = agent.act(states)
     end = LETTERS.eos_token_id

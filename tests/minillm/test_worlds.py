@@ -8,7 +8,7 @@ import pytest
 import envs
 import minillm
 from minillm.errors import UserError
-from minillm.worlds import load_envs
+from minillm.worlds import exact, load_envs
 
 
 def test_our_own_package_is_found():
@@ -21,6 +21,12 @@ def test_a_foreign_package_is_named_with_its_place(monkeypatch):
     monkeypatch.setitem(sys.modules, "envs", foreign)
     with pytest.raises(UserError, match=r"'envs' at /somewhere/envs/__init__.py is not the one of minillm-numpy"):
         load_envs()
+
+
+def test_an_unknown_environment_is_an_error_of_the_user():
+    assert exact("grid/empty-3") is envs.exact("grid/empty-3")
+    with pytest.raises(UserError, match="grid/emty-3"):
+        exact("grid/emty-3")
 
 
 def test_a_folder_that_shadows_is_named(tmp_path):
