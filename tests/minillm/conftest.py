@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from minillm.config import GPTConfig
+from minillm.objectives import IGNORE
+from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
 
 hypothesis.settings.register_profile("minillm", deadline=None, max_examples=50)
@@ -61,6 +63,20 @@ def _worst_block(model: GPT, gradient: np.ndarray, reference: np.ndarray) -> flo
     return worst
 
 
+def _decision_ids(
+    tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    M, L = action_ids.shape
+    ids = np.full((M, max(len(state) for state in states) + L), tokenizer.eos_token_id)
+    at = np.zeros((M, L), dtype=int)
+    for k, state in enumerate(states):
+        action = [i for i in action_ids[k].tolist() if i != IGNORE]
+        row = [*tokenizer.encode(str(state)), tokenizer.eos_token_id, *action[:-1]]
+        ids[k, : len(row)] = row
+        at[k, : len(action)] = len(state) + np.arange(len(action))
+    return ids, at, action_ids
+
+
 @pytest.fixture(scope="session")
 def derivative() -> Callable:
     """``derivative(f, x, v)``: of f at x along v, by complex step."""
@@ -89,3 +105,9 @@ def random_model() -> Callable:
 def worst_block() -> Callable:
     """``worst_block(model, gradient, reference)``: the largest relative error over the named arrays."""
     return _worst_block
+
+
+@pytest.fixture(scope="session")
+def decision_ids() -> Callable:
+    """``decision_ids(tokenizer, states, action_ids)``: each decision in a row of its own, and at which columns which targets follow."""
+    return _decision_ids

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from minillm.config import GPTConfig
 from minillm.parameters import Parameters
+from minillm.transformer import GPT
 
 SHAPES = {"a.weight": (2, 3), "a.bias": (3,), "b": ()}
 
@@ -64,3 +66,27 @@ def test_every_position_has_a_name():
     for position in (-1, 10):
         with pytest.raises(IndexError, match=f"position {position} is outside of a vector of 10 parameters"):
             parameters.name_at(position)
+
+
+def test_initial_parameters_follow_gpt_2():
+    config = GPTConfig(vocab_size=50, n_positions=20, n_embd=32, n_layer=8, n_head=2)
+    model = GPT(config, rng=0, dtype=np.float64)
+    for name, view in model.parameters.items():
+        if name.endswith("bias"):
+            assert (view == 0).all()
+        elif view.ndim == 1:
+            assert (view == 1).all()
+        else:
+            std = 0.02 / 4 if name.endswith("c_proj.weight") else 0.02
+            assert view.std() == pytest.approx(std, rel=0.1)
+    assert (GPT(config, rng=0, dtype=np.float64).parameters.vector == model.parameters.vector).all()
+    assert (GPT(config, rng=1, dtype=np.float64).parameters.vector != model.parameters.vector).any()
+
+
+def test_astype_copies_and_from_vector_views(random_model):
+    model = random_model()
+    copy = model.astype(np.float64)
+    copy.parameters["ln_f.bias"][...] = 9
+    assert (model.parameters["ln_f.bias"] != 9).all()
+    GPT.from_vector(model.config, model.parameters.vector).parameters["ln_f.bias"][...] = 9
+    assert (model.parameters["ln_f.bias"] == 9).all()
