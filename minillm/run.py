@@ -57,7 +57,7 @@ class TrainConfig:
     initializer_range: float = 0.1
     collect_episodes: int = 512
     fit_steps: int = 500
-    fit_batch_size: int = 16
+    fit_batch_size: int = 32
     fit_lr: float = 3e-3
     improve_steps: int = 80
     improve_episodes: int = 512

@@ -119,3 +119,11 @@ def test_what_is_not_a_run_is_said(tmp_path):
         TrainConfig(seed="1")
     with pytest.raises(UserError, match="improve_steps must be at least 1"):
         TrainConfig(improve_steps=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_main_job_reaches_98_percent_of_the_optimum(tmp_path, seed):
+    _, summary = execute(tmp_path, TrainConfig(seed=seed))
+    assert summary["exact"]["improve"] >= 0.98 * summary["exact"]["optimal"]
+    assert summary["exact"]["optimal"] == envs.exact("grid/empty-5").solve().J
