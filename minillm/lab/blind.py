@@ -16,7 +16,8 @@ def blind_spots(arrays: Mapping[str, np.ndarray], inputs: Mapping[str, Any]) -> 
     arrays : mapping of str to ndarray
         What is differentiated by.
     inputs : mapping of str to anything
-        Data by the names ``ids`` (B, T), ``mask`` or ``targets`` (−100 ignores), ``upstream``, ``n_head``, ``n_layer``; others are ignored.
+        Data by the names ``ids`` (B, T), ``mask`` or ``targets`` (−100 ignores), ``upstream``, ``n_head``,
+        ``n_layer``; others are ignored.
     """
     return (*_in_arrays(arrays), *_in_inputs(inputs))
 
@@ -29,7 +30,9 @@ def _in_arrays(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
             yield f"{name} has one entry: sums, means and transposes over it cannot be told apart"
         elif array.size and np.all(array == array.flat[0]):
             value = f"{array.flat[0]:g}"
-            why = {"1": "a factor left out is not seen", "0": "a product with it is not seen"}.get(value, "permutations are not seen")
+            why = {"1": "a factor left out is not seen", "0": "a product with it is not seen"}.get(
+                value, "permutations are not seen"
+            )
             yield f"{name} is all {value}: {why}; use random values"
         if array.ndim == 2 and array.shape[0] == array.shape[1] > 1:
             yield f"{name} is square: a missing transpose fits; use different sizes"
@@ -62,7 +65,8 @@ def _has_padding(name: str, array: np.ndarray) -> bool:
 def kink(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray) -> tuple[str, ...]:
     r"""Return a warning if the slopes of f along $v$ and $-v$ differ at ``x``: f then has no derivative there.
 
-    For a smooth f the one-sided slopes differ by $h\,v^\top\nabla^2f\,v$, which shrinks with h; at a kink the gap stays.
+    For a smooth f the one-sided slopes differ by $h\,v^\top\nabla^2f\,v$, which shrinks with h; at a kink the gap
+    stays.
     """
     unit = v / (np.abs(v).max(initial=0) or 1.0)
     middle = float(f(x))
@@ -71,7 +75,7 @@ def kink(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray) ->
         ahead, behind = float(f(x + h * unit)) - middle, middle - float(f(x - h * unit))
         gaps.append(abs(ahead - behind) / h)
         slopes.append(max(abs(ahead), abs(behind)) / h)
-    noise = 1e-9 * max(abs(middle), 1.0) / 1e-6 * 1e-6
-    if gaps[1] > 0.5 * gaps[0] and gaps[1] > max(1e-4 * slopes[1], noise):
+    rounding = 1e-9 * max(abs(middle), 1.0)
+    if gaps[1] > 0.5 * gaps[0] and gaps[1] > max(1e-4 * slopes[1], rounding):
         return ("f has a kink here: its slopes along v and -v differ; move x away from it",)
     return ()

@@ -24,7 +24,7 @@ def suggest(given: np.ndarray, expected: np.ndarray, x: np.ndarray) -> tuple[str
     size = float(np.abs(error).max(initial=0))
     if not np.isfinite(given).all():
         return ("the gradient is not finite: a division by zero, a logarithm of zero, or an overflow",)
-    hints = list(_ratio_hints(error, expected, given))
+    hints = list(_ratio_hints(expected, given)) if size > CLOSE * scale else []
     if 0 < size < 3e-3 * scale and not hints:
         hints.append(_rounding_hint(size / scale))
     if np.ptp(error) <= CLOSE * size:
@@ -38,21 +38,21 @@ def suggest(given: np.ndarray, expected: np.ndarray, x: np.ndarray) -> tuple[str
     return tuple(hints)
 
 
-def _ratio_hints(error: np.ndarray, expected: np.ndarray, given: np.ndarray) -> Iterator[str]:
+def _ratio_hints(expected: np.ndarray, given: np.ndarray) -> Iterator[str]:
     """One hint if all entries have the same ratio to what they should be."""
     product = float((given * expected).sum())
     square = float((expected * expected).sum())
     ratio = product / square if square else math.inf
     if not square or np.abs(given - ratio * expected).max() > CLOSE * np.abs(expected).max():
         return
-    for value, meaning in _meanings(expected.shape):
+    for value, meaning in _meanings():
         if math.isclose(ratio, value, rel_tol=CLOSE, abs_tol=CLOSE):
             yield f"every entry is {ratio:.6g} times what it should be: {meaning}"
             return
     yield f"every entry is {ratio:.6g} times what it should be"
 
 
-def _meanings(shape: tuple[int, ...]) -> Iterator[tuple[float, str]]:
+def _meanings() -> Iterator[tuple[float, str]]:
     yield 0.0, "the term is dropped"
     yield -1.0, "the sign is flipped"
     yield 2.0, "counted twice (a residual, a tied array, or d(x²) without ½)"

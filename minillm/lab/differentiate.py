@@ -1,20 +1,24 @@
 r"""Derivatives without a backward pass: by complex step where the function allows it, by differences where it does not.
 
-**Complex step.** For $f$ holomorphic and real on real arguments, $f(x+ihv) = f(x) + ih\,f'(x)v - \tfrac{h^2}{2}f''(x)[v,v] - \dots$, so
+**Complex step.** For $f$ holomorphic and real on real arguments,
+$f(x+ihv) = f(x) + ih\,f'(x)v - \tfrac{h^2}{2}f''(x)[v,v] - \dots$, so
 
 $$\frac{\operatorname{Im} f(x+ihv)}{h} = f'(x)\,v + O(h^2) .$$
 
-Nothing is subtracted, so $h$ may be so small ($10^{-20}$ here) that the error term vanishes below rounding: the result is right to the last digits
-with no step to choose (Squire & Trapp 1998, SIAM Review 40(1)). The function must not use abs, conj, real parts or comparisons
-of values that depend on $x$. Applied to a *gradient* the same line is an exact Hessian–vector product.
+Nothing is subtracted, so $h$ may be so small ($10^{-20}$ here) that the error term vanishes below rounding: the
+result is right to the last digits with no step to choose (Squire & Trapp 1998, SIAM Review 40(1)). The function must
+not use abs, conj, real parts or comparisons of values that depend on $x$. Applied to a *gradient* the same line is an
+exact Hessian–vector product.
 
-**Differences.** Central differences have error terms in even powers of $h$, $D(h) = f'v + c_2h^2 + c_4h^4 + \dots$, and lose
-$\epsilon|f|/h$ to rounding. Richardson's extrapolation $D_{k+1}(h) = \big(4^k D_k(h/2) - D_k(h)\big)/(4^k-1)$ removes one term at a time. (SciPy's
-``scipy.differentiate`` wants a function that is vectorised over its steps; a model's loss is not.)
+**Differences.** Central differences have error terms in even powers of $h$, $D(h) = f'v + c_2h^2 + c_4h^4 + \dots$,
+and lose $\epsilon|f|/h$ to rounding. Richardson's extrapolation
+$D_{k+1}(h) = \big(4^k D_k(h/2) - D_k(h)\big)/(4^k-1)$ removes one term at a time. (SciPy's ``scipy.differentiate``
+wants a function that is vectorised over its steps; a model's loss is not.)
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -51,10 +55,10 @@ def complex_gradient(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, h: fl
 
 
 def hessian_vector_product(gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    r"""Return $\nabla^2 f(x)\,v = \operatorname{Im}\nabla f(x+ihv)/h$: one complex run of the gradient, exact to rounding.
+    r"""Return $\nabla^2 f(x)\,v = \operatorname{Im}\nabla f(x+ihv)/h$, exact to rounding: one complex run of the gradient.
 
-    This is forward-over-reverse differentiation (Pearlmutter 1994, "Fast exact multiplication by the Hessian") with complex
-    numbers in the place of dual ones.
+    This is forward-over-reverse differentiation (Pearlmutter 1994, "Fast exact multiplication by the Hessian") with
+    complex numbers in the place of dual ones.
     """
     return complex_step(gradient, x, v)
 
@@ -87,8 +91,8 @@ def richardson(
 ) -> tuple[np.ndarray, float]:
     r"""Return $f'(x)v$ by Richardson extrapolation of central differences, and an estimate of its error.
 
-    The steps are $h, h/2, h/4, \dots$; of the triangular table the entry is taken whose two neighbours agree best with it
-    (Ridders 1982), which balances the error terms against rounding.
+    The steps are $h, h/2, h/4, \dots$; of the triangular table the entry is taken whose two neighbours agree best
+    with it (Ridders 1982), which balances the error terms against rounding.
 
     Parameters
     ----------
@@ -101,7 +105,7 @@ def richardson(
     table = _differences(f, x, v, h, levels)
     entries = [
         (max(_apart(row[k], row[k - 1]), _apart(row[k], before[k - 1])), i, k)
-        for i, (before, row) in enumerate(zip(table, table[1:], strict=False), start=1)
+        for i, (before, row) in enumerate(itertools.pairwise(table), start=1)
         for k in range(1, len(row))
     ]
     error, i, k = min(entries)
@@ -109,14 +113,15 @@ def richardson(
 
 
 def difference_gradient(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    """Return the gradient of a scalar f by :func:`richardson`, entry by entry: about ten digits, sixteen calls an entry."""
+    """Return the gradient of a scalar f by :func:`richardson`: about ten digits, sixteen calls for each entry."""
     return _stacked(lambda unit: richardson(f, x, unit)[0], x)
 
 
 def per_sample_gradients(backward: Callable[[np.ndarray], np.ndarray], upstream: np.ndarray) -> np.ndarray:
     r"""Return the gradient of each sample's share of a sum, shape (B, P); their sum over B is ``backward(upstream)``.
 
-    A backward pass is linear in the upstream gradient $u$, so the share of sample b is the pass of $u$ with all other rows zero.
+    A backward pass is linear in the upstream gradient $u$, so the share of sample b is the pass of $u$ with all other
+    rows zero.
 
     Parameters
     ----------
@@ -131,7 +136,8 @@ def per_sample_gradients(backward: Callable[[np.ndarray], np.ndarray], upstream:
 
 
 def fisher_from_scores(scores: np.ndarray, p: np.ndarray) -> np.ndarray:
-    r"""Return the Fisher matrix $F = \sum_n p_n\,s_n s_n^\top$ of n enumerated outcomes with scores $s_n = \nabla\log p_n$.
+    r"""Return the Fisher matrix $F = \sum_n p_n\,s_n s_n^\top$ of n enumerated outcomes with scores
+    $s_n = \nabla\log p_n$.
 
     Parameters
     ----------
@@ -141,12 +147,11 @@ def fisher_from_scores(scores: np.ndarray, p: np.ndarray) -> np.ndarray:
     return (scores * p[:, None]).T @ scores
 
 
-def fisher_from_hessians(
-    scores: Callable[[np.ndarray], np.ndarray], x: np.ndarray, p: np.ndarray
-) -> np.ndarray:
+def fisher_from_hessians(scores: Callable[[np.ndarray], np.ndarray], x: np.ndarray, p: np.ndarray) -> np.ndarray:
     r"""Return the Fisher matrix by its other definition, $F = -\sum_n p_n\,\nabla^2\log p_n$.
 
-    The two agree because $\sum_n p_n = 1$ for all θ: $0 = \nabla\sum_n p_n s_n = \sum_n p_n s_n s_n^\top + \sum_n p_n\nabla s_n$.
+    The two agree because $\sum_n p_n = 1$ for all θ:
+    $0 = \nabla\sum_n p_n s_n = \sum_n p_n s_n s_n^\top + \sum_n p_n\nabla s_n$.
 
     Parameters
     ----------

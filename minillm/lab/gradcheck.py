@@ -3,24 +3,27 @@ r"""Is this gradient right? If not: in which array, at which index, and what doe
     report = check_gradient(loss, loss_gradient, {"W": W, "b": b})
     print(report)
 
-One random direction $v$ tests all entries at once: $\operatorname{Im} f(x+ihv)/h$ must equal $\langle g, v\rangle$ to rounding. A wrong entry
-passes only if $v$ is orthogonal to the error, which has probability zero; what can hide is an error that rounding hides too. When the
-direction fails, each array is tried alone and then the entries of the worst one, to say where.
+One random direction $v$ tests all entries at once: $\operatorname{Im} f(x+ihv)/h$ must equal $\langle g, v\rangle$ to
+rounding. A wrong entry passes only if $v$ is orthogonal to the error, which has probability zero; what can hide is an
+error that rounding hides too. When the direction fails, each array is tried alone and then the entries of the worst
+one, to say where.
 
-Functions that cannot take complex numbers are differentiated by Richardson's extrapolation instead, with a wider tolerance.
+Functions that cannot take complex numbers are differentiated by Richardson's extrapolation instead, with a wider
+tolerance.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from minillm.lab.blind import blind_spots, kink
-from minillm.lab.differentiate import complex_step, richardson
 from minillm.lab.diagnose import suggest
+from minillm.lab.differentiate import complex_step, richardson
 from minillm.parameters import Parameters
 
 TOLERANCE = {"complex step": 1e-13, "Richardson differences": 1e-7}
@@ -38,7 +41,8 @@ class GradientReport:
     mode : {"direction", "full"}
     method : {"complex step", "Richardson differences"}
     error, bound : float
-        $|\langle g,v\rangle - f'v| / (\|g\|\|v\|)$ for a direction; for full mode the worst block's $\max|err|/\max(\max|g_{block}|, 10^{-3}\max|g|)$.
+        $|\langle g,v\rangle - f'v| / (\|g\|\|v\|)$ for a direction; for full mode the worst block's
+        $\max|err|/\max(\max|g_{block}|, 10^{-3}\max|g|)$.
     array, index : str and tuple of int, or None
         Where the worst entry is.
     value, expected, ratio : float or None
@@ -66,11 +70,12 @@ class GradientReport:
         return self.ok
 
     def __str__(self) -> str:
-        lines = [f"gradient {'right' if self.ok else 'WRONG'}: error {self.error:.1e}, bound {self.bound:.0e} ({self.mode}, {self.method})"]
+        verdict = f"gradient {'right' if self.ok else 'WRONG'}: error {self.error:.1e}, bound {self.bound:.0e}"
+        lines = [f"{verdict} ({self.mode}, {self.method})"]
         if self.array is not None:
-            lines.append(
-                f"  worst: {self.array}{list(self.index or ())} is {self.value:.6g}, should be {self.expected:.6g}, ratio {self.ratio:.6g}"
-            )
+            entry = f"{self.array}{list(self.index or ())}"
+            numbers = f"is {self.value:.6g}, should be {self.expected:.6g}, ratio {self.ratio:.6g}"
+            lines.append(f"  worst: {entry} {numbers}")
         lines += [f"  hint: {hint}" for hint in self.hints]
         lines += [f"  blind: {warning}" for warning in self.warnings]
         return "\n".join(lines)
@@ -97,7 +102,8 @@ def check_gradient(
     mode : {"direction", "full"}
         ``"direction"``: one random direction, one complex run of f. ``"full"``: every entry, one run each.
     inputs : mapping, optional
-        Data that f closes over, by name (``ids``, ``mask``, ``upstream``, ``n_head``, …), looked at for blind spots only.
+        Data that f closes over, by name (``ids``, ``mask``, ``upstream``, ``n_head``, …), looked at for blind spots
+        only.
     tolerance : float, optional
         Bound of the relative error; 1e-13 by complex step, 1e-7 by differences.
     rng : seed or numpy.random.Generator
@@ -124,8 +130,12 @@ def check_gradient(
         exact = subject.exact(derivative, subject.whole)
         error, found = subject.worst(exact, subject.whole)
     ok = bool(error <= bound)
-    warnings = (*subject.warnings, *blind_spots(subject.arrays, dict(inputs or {})), *kink(subject.flat, subject.theta, subject.v))
-    return GradientReport(ok, mode, method, float(error), bound, **({} if ok else found), warnings=warnings)
+    blind = (
+        *subject.warnings,
+        *blind_spots(subject.arrays, dict(inputs or {})),
+        *kink(subject.flat, subject.theta, subject.v),
+    )
+    return GradientReport(ok, mode, method, float(error), bound, **({} if ok else found), warnings=blind)
 
 
 class _Subject:
@@ -164,12 +174,13 @@ class _Subject:
     def _unfit(self, by_differences: Callable[[np.ndarray], float]) -> str | None:
         """Why f cannot be differentiated by complex step, or None."""
         try:
-            with np.errstate(all="ignore"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
                 value = self.flat(self.theta + 1j * 1e-20 * self.v)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, np.exceptions.ComplexWarning) as error:
             return f"f does not take complex numbers ({error}); differences see ten digits at best"
         if not np.iscomplexobj(value):
-            return "f drops the imaginary part of its argument (abs, real, astype(float)?); differences see ten digits at best"
+            return "f drops the imaginary part of its argument (abs, real?); differences see ten digits at best"
         steps, slope = by_differences(self.v), float(value.imag / 1e-20)
         if abs(steps - slope) > 1e-4 * (abs(steps) + abs(slope)) and abs(steps - self.g @ self.v) < 1e-6 * abs(steps):
             return "f is not holomorphic (abs, conj, a comparison?); differences see ten digits at best"
@@ -191,12 +202,15 @@ class _Subject:
         v[entries] = self.v[entries]
         expected, given = derivative(v), self.g @ v
         scale = float(np.linalg.norm(self.g) * np.linalg.norm(v)) or abs(expected) or 1.0
-        return abs(given - expected) / scale
+        return abs(float(given - expected)) / scale
 
     def locate(self, derivative: Callable[[np.ndarray], float]) -> dict[str, Any]:
         """Name the array with the largest error, then its worst entry."""
         spans = {name: self.whole[span] for name, span in self.layout.slices.items()}
-        errors = {name: self.direction_error(derivative, entries) * np.linalg.norm(self.v[entries]) for name, entries in spans.items()}
+        errors = {
+            name: self.direction_error(derivative, entries) * np.linalg.norm(self.v[entries])
+            for name, entries in spans.items()
+        }
         entries = spans[max(errors, key=lambda name: errors[name])]
         return self.worst(self.exact(derivative, entries), entries)[1]
 
@@ -216,7 +230,9 @@ class _Subject:
         value, expected = float(self.g[i]), float(self.g[i] - difference[i])
         ratio = value / expected if expected else np.inf
         shape = self.layout.shapes[name]
-        hints = suggest(self.g[span].reshape(shape), (self.g - difference)[span].reshape(shape), self.theta[span].reshape(shape))
+        hints = suggest(
+            self.g[span].reshape(shape), (self.g - difference)[span].reshape(shape), self.theta[span].reshape(shape)
+        )
         where = {"array": name, "index": self.layout.name_at(i)[1]}
         return errors[name], {**where, "value": value, "expected": expected, "ratio": ratio, "hints": hints}
 
