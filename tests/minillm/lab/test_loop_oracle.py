@@ -5,14 +5,13 @@ Its numbers for one small case are stored in ``minillm/lab/loop_oracle.json``, w
 """
 
 import json
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
 from mpmath import mpf
 
-from minillm.lab import gates
+from minillm.lab import gate_cases
 from minillm.lab.standard import random_case
 
 mpmath.mp.dps = 50
@@ -118,7 +117,7 @@ def small_case():
 
 
 def test_the_stored_case_is_the_small_case():
-    stored, case = gates.loop_oracle_case()[0], small_case()
+    stored, case = gate_cases.loop_oracle_case()[0], small_case()
     for name in ("theta", "ids", "targets", "upstream"):
         np.testing.assert_array_equal(getattr(stored, name), getattr(case, name))
     assert stored.config == case.config
@@ -126,7 +125,7 @@ def test_the_stored_case_is_the_small_case():
 
 def test_loss_and_gradient_agree_with_the_loops_in_every_array():
     """One entry of each named array, the one with the largest gradient; the slow test has them all."""
-    case, stored_loss, stored_gradient = gates.loop_oracle_case()
+    case, stored_loss, stored_gradient = gate_cases.loop_oracle_case()
     gradient = case.gradient(case.theta)
     indices = [s.start + int(np.abs(gradient[s]).argmax()) for s in case.layout(case.theta).slices.values()]
     loss, slopes = oracle(case, indices)
@@ -139,7 +138,7 @@ def test_loss_and_gradient_agree_with_the_loops_in_every_array():
 
 @pytest.mark.slow
 def test_the_stored_numbers_are_those_of_the_loops():
-    case, stored_loss, stored_gradient = gates.loop_oracle_case()
+    case, stored_loss, stored_gradient = gate_cases.loop_oracle_case()
     loss, slopes = oracle(case, range(case.theta.size))
     assert float(loss) == stored_loss
     np.testing.assert_array_equal([float(slope) for slope in slopes], stored_gradient)
@@ -151,7 +150,7 @@ def main():
     arrays = {name: getattr(case, name).tolist() for name in ("theta", "ids", "targets", "upstream")}
     config = {name: getattr(case.config, name) for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner")}
     made = {"config": config, **arrays, "loss": float(loss), "gradient": [float(slope) for slope in slopes]}
-    Path(gates.LOOP_ORACLE).write_text(json.dumps(made) + "\n", encoding="utf-8")
+    gate_cases.LOOP_ORACLE.write_text(json.dumps(made) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
