@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,27 +56,37 @@ class KillMatrix:
         return [m.id for m, row in zip(self.mutants, self.killed, strict=True) if m.equivalent and row.any()]
 
 
-def score(checker: Checker, mutants: Sequence[Mutant], draws: int = 20, seed: int = 0) -> KillMatrix:
-    """Grade a checker.
+def score(
+    checkers: Mapping[str, Checker],
+    mutants: Sequence[Mutant],
+    draws: int,
+    seed: int,
+    on_mutant: Callable[[Mutant], None] = lambda mutant: None,
+) -> dict[str, KillMatrix]:
+    """Grade checkers by mutants.
 
     Parameters
     ----------
-    checker : callable, ``(f, gradient, theta, rng) → bool``
+    checkers : mapping of str to callable, ``(f, gradient, theta, rng) → bool``
         True when it takes the gradient for right. f takes a vector, real or complex, and is holomorphic.
     mutants : sequence of Mutant
     draws : int
         How often each is judged, with another stream of random numbers.
     seed : int
+    on_mutant : callable
+        Called after each mutant.
     """
     functions: dict[int, Function] = {}
-    killed = np.zeros((len(mutants), draws), dtype=bool)
+    killed = {name: np.zeros((len(mutants), draws), dtype=bool) for name in checkers}
     for i, mutant in enumerate(mutants):
         f = functions.setdefault(id(mutant.problem), remembered(mutant.problem.f))
         gradient = remembered(mutant.gradient)
-        for draw in range(draws):
-            rng = np.random.default_rng([seed, draw])
-            killed[i, draw] = not checker(f, gradient, mutant.problem.theta.copy(), rng)
-    return KillMatrix(mutants, killed)
+        for name, checker in checkers.items():
+            for draw in range(draws):
+                rng = np.random.default_rng([seed, draw])
+                killed[name][i, draw] = not checker(f, gradient, mutant.problem.theta.copy(), rng)
+        on_mutant(mutant)
+    return {name: KillMatrix(mutants, rejected) for name, rejected in killed.items()}
 
 
 def remembered(function: Function) -> Function:

@@ -26,7 +26,7 @@ TOKENS = np.array([(*e, *[STOP] * (LONGEST - len(e))) for e in EPISODES])
 CONTEXT = np.array([[CONTEXTS.index(e[:t]) if t < len(e) else 0 for t in range(LONGEST)] for e in EPISODES])
 _rng = np.random.default_rng(2024)
 THETA = _rng.normal(size=len(CONTEXTS) * V)
-OLD = THETA + 0.4 * _rng.normal(size=THETA.size)  # another policy: behaviour, reference
+OLD = THETA + 0.8 * _rng.normal(size=THETA.size)  # another policy: behaviour, reference
 PREFIX_REWARDS = {p: _rng.normal() + 0.5 for p in sorted({e[: t + 1] for e in EPISODES for t in range(len(e))})}
 REWARDS = np.array([[PREFIX_REWARDS[e[: t + 1]] if t < len(e) else 0 for t in range(LONGEST)] for e in EPISODES])
 RETURNS = REWARDS.sum(axis=1)
