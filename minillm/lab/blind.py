@@ -30,9 +30,7 @@ def _in_arrays(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
             yield f"{name} has one entry: sums, means and transposes over it cannot be told apart"
         elif array.size and np.all(array == array.flat[0]):
             value = f"{array.flat[0]:g}"
-            why = {"1": "a factor left out is not seen", "0": "a product with it is not seen"}.get(
-                value, "permutations are not seen"
-            )
+            why = {"1": "a factor left out is not seen", "0": "a product with it is not seen"}.get(value, "permutations are not seen")
             yield f"{name} is all {value}: {why}; use random values"
         if array.ndim == 2 and array.shape[0] == array.shape[1] > 1:
             yield f"{name} is square: a missing transpose fits; use different sizes"

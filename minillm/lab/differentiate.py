@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 STEP = 1e-20
+Function = Callable[[np.ndarray], Any]
 
 
-def complex_step(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray, h: float = STEP) -> np.ndarray:
+def complex_step(f: Function, x: np.ndarray, v: np.ndarray, h: float = STEP) -> np.ndarray:
     r"""Return the directional derivative $f'(x)\,v = \operatorname{Im} f(x+ihv)/h$.
 
     Parameters
@@ -46,7 +48,7 @@ def complex_step(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.nda
     return np.asarray(f(x + 1j * (h * v))).imag / h
 
 
-def complex_gradient(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, h: float = STEP) -> np.ndarray:
+def complex_gradient(f: Function, x: np.ndarray, h: float = STEP) -> np.ndarray:
     r"""Return $\partial f/\partial x$, one complex step for each entry of ``x``; further axes of ``f(x)`` come last.
 
     For a scalar f this is the gradient, of the shape of ``x``; for a gradient f it is the Hessian.
@@ -54,7 +56,7 @@ def complex_gradient(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, h: fl
     return _stacked(lambda unit: complex_step(f, x, unit, h), x)
 
 
-def hessian_vector_product(gradient: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray) -> np.ndarray:
+def hessian_vector_product(gradient: Function, x: np.ndarray, v: np.ndarray) -> np.ndarray:
     r"""Return $\nabla^2 f(x)\,v = \operatorname{Im}\nabla f(x+ihv)/h$, exact to rounding: one complex run of the gradient.
 
     This is forward-over-reverse differentiation (Pearlmutter 1994, "Fast exact multiplication by the Hessian") with
@@ -63,9 +65,7 @@ def hessian_vector_product(gradient: Callable[[np.ndarray], np.ndarray], x: np.n
     return complex_step(gradient, x, v)
 
 
-def central_difference(
-    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray, h: float = 1e-5, order: int = 2
-) -> np.ndarray:
+def central_difference(f: Function, x: np.ndarray, v: np.ndarray, h: float = 1e-5, order: int = 2) -> np.ndarray:
     r"""Return $f'(x)v$ by a symmetric difference.
 
     Parameters
@@ -86,9 +86,7 @@ def central_difference(
     return _differences(f, x, v, h, order // 2)[-1][-1]
 
 
-def richardson(
-    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray, h: float = 0.1, levels: int = 8
-) -> tuple[np.ndarray, float]:
+def richardson(f: Function, x: np.ndarray, v: np.ndarray, h: float = 0.1, levels: int = 8) -> tuple[np.ndarray, float]:
     r"""Return $f'(x)v$ by Richardson extrapolation of central differences, and an estimate of its error.
 
     The steps are $h, h/2, h/4, \dots$; of the triangular table the entry is taken whose two neighbours agree best
@@ -112,12 +110,12 @@ def richardson(
     return table[i][k], error
 
 
-def difference_gradient(f: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+def difference_gradient(f: Function, x: np.ndarray) -> np.ndarray:
     """Return the gradient of a scalar f by :func:`richardson`: about ten digits, sixteen calls for each entry."""
     return _stacked(lambda unit: richardson(f, x, unit)[0], x)
 
 
-def per_sample_gradients(backward: Callable[[np.ndarray], np.ndarray], upstream: np.ndarray) -> np.ndarray:
+def per_sample_gradients(backward: Function, upstream: np.ndarray) -> np.ndarray:
     r"""Return the gradient of each sample's share of a sum, shape (B, P); their sum over B is ``backward(upstream)``.
 
     A backward pass is linear in the upstream gradient $u$, so the share of sample b is the pass of $u$ with all other
@@ -147,7 +145,7 @@ def fisher_from_scores(scores: np.ndarray, p: np.ndarray) -> np.ndarray:
     return (scores * p[:, None]).T @ scores
 
 
-def fisher_from_hessians(scores: Callable[[np.ndarray], np.ndarray], x: np.ndarray, p: np.ndarray) -> np.ndarray:
+def fisher_from_hessians(scores: Function, x: np.ndarray, p: np.ndarray) -> np.ndarray:
     r"""Return the Fisher matrix by its other definition, $F = -\sum_n p_n\,\nabla^2\log p_n$.
 
     The two agree because $\sum_n p_n = 1$ for all θ:
@@ -163,7 +161,7 @@ def fisher_from_hessians(scores: Callable[[np.ndarray], np.ndarray], x: np.ndarr
     return _stacked(lambda unit: -(p @ complex_step(scores, x, unit)), x)
 
 
-def _stacked(derivative: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+def _stacked(derivative: Function, x: np.ndarray) -> np.ndarray:
     """Evaluate a directional derivative along every unit vector; the axes of ``x`` come first."""
     columns = []
     for i in range(x.size):
@@ -173,9 +171,7 @@ def _stacked(derivative: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> n
     return np.stack(columns).reshape(*x.shape, *np.shape(columns[0])) if columns else np.zeros(x.shape, x.dtype)
 
 
-def _differences(
-    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, v: np.ndarray, h: float, levels: int
-) -> list[list[np.ndarray]]:
+def _differences(f: Function, x: np.ndarray, v: np.ndarray, h: float, levels: int) -> list[list[np.ndarray]]:
     """Richardson's triangular table: row i starts with the central difference at h/2ⁱ."""
     table: list[list[np.ndarray]] = []
     for i in range(levels):

@@ -17,7 +17,6 @@ import numpy as np
 
 from minillm.objectives import IGNORE, token_log_probs, weighted_log_likelihood
 from minillm.tokenizer import CharTokenizer
-from minillm.training import decision_ids
 from minillm.transformer import GPT
 
 
@@ -47,14 +46,17 @@ def expected_return_gradient(model: GPT, tokenizer: CharTokenizer, mdp: Any) -> 
 
 
 def _decisions(tokenizer: CharTokenizer, mdp: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every state before the end with every action, as :func:`minillm.training.decision_ids` gives them."""
-    actions, lengths = tokenizer.encode_batch(mdp.action_texts)
-    ended = np.pad(actions, ((0, 0), (0, 1))).astype(np.int64)
-    columns = np.arange(ended.shape[1])
-    ended[columns == lengths[:, None]] = tokenizer.eos_token_id
-    ended[columns > lengths[:, None]] = IGNORE
-    states = mdp.state_texts[~mdp.terminal]
-    return decision_ids(tokenizer, np.repeat(states, len(actions)), np.tile(ended, (len(states), 1)))
+    """Every state before the end with every action, a row each: ids (M, T); at which columns which targets (M, L) follow."""
+    eos = tokenizer.eos_token_id
+    prompts, lengths = tokenizer.encode_batch(mdp.state_texts[~mdp.terminal])
+    actions, action_lengths = tokenizer.encode_batch(mdp.action_texts)
+    s, a = np.divmod(np.arange(len(prompts) * len(actions)), len(actions))
+    columns = np.arange(actions.shape[1] + 1)
+    at = lengths[s, None] + columns  # the logits at the prompt's end token predict the action's first token
+    ids = np.pad(prompts, ((0, 0), (0, len(columns))), constant_values=eos).astype(np.int64)[s]
+    np.put_along_axis(ids, at[:, 1:], actions[a], axis=1)
+    ended = np.pad(actions, ((0, 0), (0, 1)), constant_values=eos)
+    return ids, at, np.where(columns <= action_lengths[:, None], ended, IGNORE)[a]
 
 
 def _policy(mdp: Any, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -207,10 +207,7 @@ class _Subject:
     def locate(self, derivative: Callable[[np.ndarray], float]) -> dict[str, Any]:
         """Name the array with the largest error, then its worst entry."""
         spans = {name: self.whole[span] for name, span in self.layout.slices.items()}
-        errors = {
-            name: self.direction_error(derivative, entries) * np.linalg.norm(self.v[entries])
-            for name, entries in spans.items()
-        }
+        errors = {name: self.direction_error(derivative, entries) * np.linalg.norm(self.v[entries]) for name, entries in spans.items()}
         entries = spans[max(errors, key=lambda name: errors[name])]
         return self.worst(self.exact(derivative, entries), entries)[1]
 
@@ -230,9 +227,7 @@ class _Subject:
         value, expected = float(self.g[i]), float(self.g[i] - difference[i])
         ratio = value / expected if expected else np.inf
         shape = self.layout.shapes[name]
-        hints = suggest(
-            self.g[span].reshape(shape), (self.g - difference)[span].reshape(shape), self.theta[span].reshape(shape)
-        )
+        hints = suggest(self.g[span].reshape(shape), (self.g - difference)[span].reshape(shape), self.theta[span].reshape(shape))
         where = {"array": name, "index": self.layout.name_at(i)[1]}
         return errors[name], {**where, "value": value, "expected": expected, "ratio": ratio, "hints": hints}
 

@@ -40,16 +40,12 @@ def adjoint_error(op: Op, backward: Backward, inputs: Sequence[Any], *, rng: Any
     y, cache = op(*inputs)
     u = rng.normal(size=y.shape)
     gradients = _tuple(backward(u, cache))
-    by_input = sum(
-        float((v * g).sum()) for v, g in zip((v for v in directions if v is not None), gradients, strict=True)
-    )
+    by_input = sum(float((v * g).sum()) for v, g in zip((v for v in directions if v is not None), gradients, strict=True))
     scale = float(np.linalg.norm(Jv) * np.linalg.norm(u))
     return abs(float((Jv * u).sum()) - by_input) / (scale or 1.0)
 
 
-def check_operation(
-    op: Op, backward: Backward, inputs: Sequence[Any], *, rng: Any = 0, tolerance: float = 1e-14
-) -> list[str]:
+def check_operation(op: Op, backward: Backward, inputs: Sequence[Any], *, rng: Any = 0, tolerance: float = 1e-14) -> list[str]:
     """Return what is wrong with an operation and its backward; an empty list when nothing is.
 
     Checked: the adjoint test; equal calls give equal bits; the backward is linear in the upstream gradient, and
@@ -64,9 +60,7 @@ def check_operation(
     return list(_problems(op, backward, inputs, rng, tolerance))
 
 
-def _problems(
-    op: Op, backward: Backward, inputs: list[Any], rng: np.random.Generator, tolerance: float
-) -> Iterator[str]:
+def _problems(op: Op, backward: Backward, inputs: list[Any], rng: np.random.Generator, tolerance: float) -> Iterator[str]:
     error = adjoint_error(op, backward, inputs, rng=rng)
     if not error <= tolerance:
         yield f"the adjoint test fails: {error:.1e} above {tolerance:.0e}"
@@ -108,9 +102,7 @@ def _repeat_problems(op: Op, backward: Backward, inputs: list[Any], known: tuple
         yield "the forward is not deterministic"
 
 
-def _linearity_problems(
-    backward: Backward, cache: Any, u: np.ndarray, w: np.ndarray, first: tuple, tolerance: float
-) -> Iterator[str]:
+def _linearity_problems(backward: Backward, cache: Any, u: np.ndarray, w: np.ndarray, first: tuple, tolerance: float) -> Iterator[str]:
     second, both = _tuple(backward(w, cache)), _tuple(backward(2 * u - 3 * w, cache))
     for i, (a, b, c) in enumerate(zip(first, second, both, strict=True)):
         scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0))) or 1.0
@@ -130,9 +122,7 @@ def _alias_problems(y: np.ndarray, gradients: tuple, u: np.ndarray, inputs: list
         yield "the output shares memory with an input"
 
 
-def _layout_problems(
-    op: Op, backward: Backward, inputs: list[Any], u: np.ndarray, first: tuple, tolerance: float
-) -> Iterator[str]:
+def _layout_problems(op: Op, backward: Backward, inputs: list[Any], u: np.ndarray, first: tuple, tolerance: float) -> Iterator[str]:
     for name, change in (("non-contiguous", _spread), ("negative-stride", _reversed)):
         _, cache = op(*(change(a) if _is_float(a) else a for a in inputs))
         for i, (a, b) in enumerate(zip(first, _tuple(backward(change(u), cache)), strict=True)):

@@ -1,8 +1,8 @@
 """The catalogue of wrong gradients, and who catches which.
 
-    matrix = score(my_checker)            # a callable (f, gradient, theta, rng) → bool
-    print(matrix.survivors, matrix.false_alarms)
-    print(table(score_all()))             # ours and the default schemes of other libraries
+matrix = score(my_checker)            # a callable (f, gradient, theta, rng) → bool
+print(matrix.survivors, matrix.false_alarms)
+print(table(score_all()))             # ours and the default schemes of other libraries
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ def score(checker: Checker, draws: int = 20, seed: int = 0) -> KillMatrix:
     return core.score({"": checker}, CATALOGUE, draws, seed)[""]
 
 
-def score_all(
-    draws: int = 20, seed: int = 0, on_mutant: Callable[[Mutant], None] = lambda mutant: None
-) -> dict[str, KillMatrix]:
+def score_all(draws: int = 20, seed: int = 0, on_mutant: Callable[[Mutant], None] = lambda mutant: None) -> dict[str, KillMatrix]:
     """Grade every checker in ``CHECKERS``; ``on_mutant`` is called after each mutant."""
     return core.score(CHECKERS, CATALOGUE, draws, seed, on_mutant)
 

@@ -53,6 +53,10 @@ def _length_normalised(theta: np.ndarray) -> np.ndarray:
     return (RETURNS * np.exp(ell(theta).sum(axis=1) / bed.LENGTHS) / bed.LENGTHS)[:, None]
 
 
+def _k3_weights(theta: np.ndarray) -> np.ndarray:
+    return (BETA * (chances(theta) - chances(bed.OLD)) - chances(theta) * RETURNS)[:, None]
+
+
 def _renormalised(theta: np.ndarray) -> np.ndarray:
     p = np.where(np.arange(len(RETURNS)) < 12, chances(theta), 0)
     p = p / p.sum()
@@ -87,13 +91,14 @@ RETURN = _of("J", [
     ("action-baseline", "a baseline that depends on the action", lambda z: _p(z) * (RETURNS[:, None] - 0.1 * bed.TOKENS)),
     ("old-policy", "samples of an old policy without importance weights", lambda z: chances(bed.OLD)[:, None] * RETURNS[:, None]),
     ("stale-ratio", "importance weights cut off at 1", lambda z: np.minimum(_p(z), chances(bed.OLD)[:, None]) * RETURNS[:, None]),
-    ("micro-batch", "means over two micro-batches of unequal size", lambda z: _p(z) * RETURNS[:, None] * np.where(np.arange(15) < 5, 1.5, 0.75)[:, None]),
+    ("micro-batch", "means over two micro-batches of unequal size", lambda z: _p(z) * (RETURNS * np.where(np.arange(15) < 5, 1.5, 0.75))[:, None]),
     ("log-p-eps", "log(p + 1e-8) in place of log p", _smoothed),
     ("p-float32", "probabilities through float32", lambda z: _p(z).astype(np.float32).astype(float) * RETURNS[:, None]),
     ("length-normalised", "the length-normalised probability in place of p", _length_normalised),
     ("renormalised", "probabilities renormalised over a part of the outcomes", _renormalised),
     ("duplicate", "one action counted twice in the sum", lambda z: _p(z) * (RETURNS * (1 + (np.arange(15) == 3)))[:, None]),
-]) + [
+])  # fmt: skip
+FREE = [
     _free("J", "next-row", "tokens scored with the logits of the next position", _next_row),
     _free("J", "baseline-gradient", "the baseline is differentiated too", _through_the_baseline),
     _free("J", "no-rank-one", "∂log p without −p: the one-hot alone", lambda z: _one_hot_alone(z)),
@@ -112,7 +117,7 @@ OTHERS = [
     ]),
     *_of("kl", [
         ("k1-in-loss", "k1 = log p − log q differentiated in the loss: no gradient", lambda z: _p(z) * (BETA - RETURNS[:, None])),
-        ("k3-in-loss", "k3 differentiated in the loss: the other KL", lambda z: BETA * (_p(z) - chances(bed.OLD)[:, None]) - _p(z) * RETURNS[:, None]),
+        ("k3-in-loss", "k3 differentiated in the loss: the other KL", _k3_weights),
         ("frozen-kl", "the KL of each token, contexts held fixed", bed.frozen_kl_weights),
     ]),
     *_of("entropy", [
@@ -130,7 +135,7 @@ CONTROLS = _of("J", [
     ("mean-baseline", "the expected return as the baseline", lambda z: _p(z) * (RETURNS - (chances(z) * RETURNS).sum())[:, None]),
     ("value-baseline", "the exact value of each context as the baseline", lambda z: _p(z) * (TO_GO - _value(z))),
 ], equivalent=True)  # fmt: skip
-CATALOGUE = [*RETURN, *OTHERS, *CONTROLS]
+CATALOGUE = [*RETURN, *FREE, *OTHERS, *CONTROLS]
 
 
 def _one_hot_alone(theta: np.ndarray) -> np.ndarray:

@@ -83,7 +83,8 @@ def _heads_reversed(do: np.ndarray, cache: tuple) -> tuple:
 
 D = CASE.config.n_embd // CASE.config.n_head
 ROOT = math.sqrt(D)
-ATTENTION = [
+Rows = list[tuple[str, str, Callable]]
+ATTENTION: Rows = [
     ("no-scale", "1/√d missing in the backward", partial(_scaled, a=ROOT, b=ROOT, c=1)),
     ("scale-d", "1/d in place of 1/√d", partial(_scaled, a=1 / ROOT, b=1 / ROOT, c=1)),
     ("scale-queries", "1/√d missing for the keys", partial(_scaled, a=1, b=ROOT, c=1)),
@@ -121,7 +122,7 @@ def _of_layernorm(change: Callable) -> Callable:
 
 
 C = CASE.config.n_embd
-LAYERNORM = [
+LAYERNORM: Rows = [
     ("no-mean", "without the mean of g", partial(_layernorm, a=0)),
     ("no-projection", "without the mean of g·x̂", partial(_layernorm, b=0)),
     ("no-means", "without either mean term", partial(_layernorm, a=0, b=0)),
@@ -145,7 +146,7 @@ def _of_linear(change: Callable) -> Callable:
 
 
 B, T = CASE.ids.shape
-LINEAR = [
+LINEAR: Rows = [
     ("bias-batch", "the bias summed over the batch, not over time", _of_linear(lambda dy, x, W, dx, dW, db: (dx, dW, dy[::T].sum(0)))),
     ("bias-time", "the bias summed over time, not over the batch", _of_linear(lambda dy, x, W, dx, dW, db: (dx, dW, dy[:T].sum(0)))),
     ("bias-mean", "the bias as a mean over rows", _of_linear(lambda dy, x, W, dx, dW, db: (dx, dW, db / len(dy)))),

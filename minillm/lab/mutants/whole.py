@@ -11,12 +11,11 @@ from scipy import special
 
 from minillm import ops
 from minillm.lab.mutants.core import Mutant
-from minillm.lab.mutants.transformer import CASE, PROBLEM, patched
+from minillm.lab.mutants.transformer import CASE, PROBLEM, Rows, patched
 from minillm.lab.standard import Case
 from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
 from minillm.transformer import GPT, block_backward
 
-Rows = list[tuple[str, str, Callable]]
 B, T = CASE.ids.shape
 V, C = CASE.config.vocab_size, CASE.config.n_embd
 
@@ -69,7 +68,7 @@ EMBEDDING: Rows = [
     ("buffered", "dW[ids] += dy: of repeated ids the last one arrives", _scattered),
     ("assigned", "assignment in place of accumulation", _assigned),
     ("averaged", "divided by the number of uses", _embedding(lambda dW, n: dW / np.maximum(n, 1))),
-    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _embedding(lambda dW, n: dW * (np.arange(V)[:, None] > 0))),
+    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _embedding(lambda dW, n: dW * (np.arange(len(dW))[:, None] > 0))),
     ("shifted", "rows off by one", _embedding(lambda dW, n: np.roll(dW, 1, axis=0))),
 ]  # fmt: skip
 
@@ -137,6 +136,14 @@ def _chained_twice(logits: np.ndarray) -> np.ndarray:
     return p * (d - (p * d).sum(-1, keepdims=True))
 
 
+def _smoothed(logits: np.ndarray) -> np.ndarray:
+    return cross_entropy(logits, TARGETS)[1] + 0.01 * (ONE_HOT - REAL[..., None] / V) / N
+
+
+def _over_time(logits: np.ndarray) -> np.ndarray:
+    return (_p(logits.swapaxes(1, 2)).swapaxes(1, 2) * REAL[..., None] - ONE_HOT) / N
+
+
 LOSS: Rows = [
     ("padded-mean", "the mean taken over padded tokens too", lambda z: _likelihood(z, TARGETS, -1 / TARGETS.size)),
     ("padding-counted", "padding counted as token 0", lambda z: _likelihood(z, FILLED, -1 / N)),
@@ -146,17 +153,18 @@ LOSS: Rows = [
     ("mask-shifted", "the mask off by one", lambda z: _likelihood(z, np.where(np.roll(REAL, 1, 1), FILLED, IGNORE), -1 / N)),
     ("targets-shifted", "targets off by one", lambda z: _likelihood(z, np.where(REAL, CASE.ids, IGNORE), -1 / N)),
     ("sequence-mean", "a mean of sequences' means", lambda z: _likelihood(z, TARGETS, -1 / (B * REAL.sum(1, keepdims=True)))),
-    ("smoothed", "label smoothing of 0.01 in the backward alone", lambda z: cross_entropy(z, TARGETS)[1] + 0.01 * (ONE_HOT - REAL[..., None] / V) / N),
+    ("smoothed", "label smoothing of 0.01 in the backward alone", _smoothed),
     ("log-p-eps", "the derivative of log(p + 1e-8)", lambda z: _likelihood(z, TARGETS, -_p_taken(z) / (_p_taken(z) + 1e-8) / N)),
     ("p-float32", "the loss's gradient through float32", lambda z: cross_entropy(z.astype(np.float32), TARGETS)[1].astype(float)),
     ("twice", "the softmax's Jacobian applied twice", _chained_twice),
-    ("time-axis", "softmax over time", lambda z: (np.exp(ops.log_softmax(z.swapaxes(1, 2))[0]).swapaxes(1, 2) * REAL[..., None] - ONE_HOT) / N),
+    ("time-axis", "softmax over time", _over_time),
 ]  # fmt: skip
 # fmt: off
 
 
 def _on(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """Change one named array of the gradient."""
+
     def changed(g: np.ndarray) -> np.ndarray:
         g = g.copy()
         view = CASE.layout(g)[name]
@@ -189,10 +197,18 @@ AFTERWARDS: Rows = [
     ("positions-mean", "position embeddings averaged over the batch", _on("wpe.weight", lambda w: w / B)),
     ("positions-shifted", "position embeddings off by one", _on("wpe.weight", lambda w: np.roll(w, 1, axis=0))),
     ("positions-none", "position embeddings without a gradient", _on("wpe.weight", lambda w: 0 * w)),
-    ("qkv-order", "q, k, v in the order k, q, v", _on("h.1.attn.c_attn.weight", lambda w: w[:, [*range(C, 2 * C), *range(C), *range(2 * C, 3 * C)]])),
+    (
+        "qkv-order",
+        "q, k, v in the order k, q, v",
+        _on("h.1.attn.c_attn.weight", lambda w: w[:, [*range(C, 2 * C), *range(C), *range(2 * C, 3 * C)]]),
+    ),
     ("transposed", "a square weight's gradient transposed", _on("h.0.attn.c_proj.weight", lambda w: w.T.copy())),
 ]
 # fmt: on
+
+
+def _afterwards(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda theta: change(CASE.gradient(theta))
 
 
 def _mutants() -> Iterator[Mutant]:
@@ -207,7 +223,7 @@ def _mutants() -> Iterator[Mutant]:
     for id, text, make in LOSS:
         yield Mutant(f"loss-{id}", text, PROBLEM, _from_dlogits(make))
     for id, text, change in AFTERWARDS:
-        yield Mutant(f"whole-{id}", text, PROBLEM, lambda theta, change=change: change(CASE.gradient(theta)))
+        yield Mutant(f"whole-{id}", text, PROBLEM, _afterwards(change))
 
 
 def _without_key_bias(g: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """J and ∇J against a plain loop over states and actions, and against the differences of J."""
 
-import envs
 import numpy as np
 import pytest
 
+import envs
 from minillm.agent import LLMAgent
 from minillm.lab import check_gradient, gate_cases
 from minillm.lab.exact import expected_return, expected_return_gradient
@@ -29,7 +29,7 @@ def test_J_is_the_value_of_the_policy_that_the_agent_reports(world):
 def test_the_gradient_of_J_is_that_of_J(world):
     mdp, tokenizer, model = world
     J, gradient = expected_return_gradient(model, tokenizer, mdp)
-    assert J == pytest.approx(expected_return(model, tokenizer, mdp), rel=1e-14)
+    assert pytest.approx(expected_return(model, tokenizer, mdp), rel=1e-14) == J
 
     def f(theta):
         return expected_return(GPT.from_vector(model.config, theta), tokenizer, mdp)

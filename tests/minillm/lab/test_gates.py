@@ -57,7 +57,7 @@ def test_a_measured_value_above_the_bound_or_none_at_all_fails():
 
 @pytest.mark.parametrize("measure", [gates.backward_against_complex_step, gates.against_the_loops])
 def test_a_wrong_constant_in_a_backward_fails_the_gates(monkeypatch, measure):
-    function = dict((id, f) for id, _, f in wrong.LAYERNORM)["eps"]
+    function = {id: f for id, _, f in wrong.LAYERNORM}["eps"]
     monkeypatch.setattr("minillm.block.layernorm_backward", function)
     assert any(not gates.Gate(*row).ok for row in measure())
 
