@@ -71,6 +71,7 @@ def _free(problem: str, id: str, text: str, gradient: Weights) -> Mutant:
     return Mutant(f"pg-{id}", text, PROBLEMS[problem], gradient)
 
 
+UNEVEN = np.where(np.arange(len(RETURNS)) < 5, 1.5, 0.75)
 RETURN = _of("J", [
     ("sign", "descends where it should ascend", lambda z: -_p(z) * RETURNS[:, None]),
     ("shift", "rewards paired with the next token", lambda z: _p(z) * np.roll(TO_GO, -1, axis=1)),
@@ -91,7 +92,7 @@ RETURN = _of("J", [
     ("action-baseline", "a baseline that depends on the action", lambda z: _p(z) * (RETURNS[:, None] - 0.1 * bed.TOKENS)),
     ("old-policy", "samples of an old policy without importance weights", lambda z: chances(bed.OLD)[:, None] * RETURNS[:, None]),
     ("stale-ratio", "importance weights cut off at 1", lambda z: np.minimum(_p(z), chances(bed.OLD)[:, None]) * RETURNS[:, None]),
-    ("micro-batch", "means over two micro-batches of unequal size", lambda z: _p(z) * (RETURNS * np.where(np.arange(15) < 5, 1.5, 0.75))[:, None]),
+    ("micro-batch", "means over two micro-batches of unequal size", lambda z: _p(z) * (RETURNS * UNEVEN)[:, None]),
     ("log-p-eps", "log(p + 1e-8) in place of log p", _smoothed),
     ("p-float32", "probabilities through float32", lambda z: _p(z).astype(np.float32).astype(float) * RETURNS[:, None]),
     ("length-normalised", "the length-normalised probability in place of p", _length_normalised),
