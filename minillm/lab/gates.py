@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm.kv_cache import KeyValueCache
 from minillm.lab import differentiate, mutants
 from minillm.lab.gate_cases import ADJOINT, EXTREME, estimator_bias, exact_gradient_error, loop_oracle_case
 from minillm.lab.opcheck import adjoint_error
@@ -30,6 +31,10 @@ class Gate:
     def ok(self) -> bool:
         """Whether the gate holds; NaN does not."""
         return bool(self.measured <= self.bound)
+
+    def row(self) -> dict[str, Any]:
+        """Return ``{gate, measured, bound, ok}``."""
+        return {**dataclasses.asdict(self), "ok": self.ok}
 
 
 def run(on_gate: Callable[[Gate], None] = lambda gate: None) -> list[Gate]:
@@ -150,6 +155,35 @@ def padding_influence(case: Case) -> float:
     return float(np.abs(logits - changed)[real].max())
 
 
+def invariances() -> Measurement:
+    """The same numbers by another way; a gradient check does not look at the forward."""
+    case = random_case(0)
+    yield "decoding with a cache against the full forward, every split", cached_decoding_error(case), 1e-13
+    yield "gradient of micro-batches against the batch's, worst block", micro_batch_error(case), 1e-13
+
+
+def cached_decoding_error(case: Case) -> float:
+    """Return the largest difference of a logit when the text is read in two parts, relative to the largest logit."""
+    model, (B, T) = GPT.from_vector(case.config, case.theta), case.ids.shape
+    full, worst = model.forward(case.ids, keep=False)[0], 0.0
+    for split in range(1, T):
+        past = KeyValueCache(case.config, B, case.theta.dtype)
+        first, _ = model.forward(case.ids[:, :split], past=past, keep=False)
+        past.lengths = past.lengths + split
+        second, _ = model.forward(case.ids[:, split:], past=past, keep=False)
+        worst = max(worst, float(np.abs(np.concatenate([first, second], axis=1) - full).max()))
+    return worst / float(np.abs(full).max())
+
+
+def micro_batch_error(case: Case) -> float:
+    """Return the worst block's error of the sum over rows, each with its own forward and backward and the batch's dlogits."""
+    model = GPT.from_vector(case.config, case.theta)
+    logits, cache = model.forward(case.ids)
+    dlogits = case.dlogits(logits)[1]
+    parts = [model.backward(dlogits[[row]], model.forward(case.ids[[row]])[1]) for row in range(len(case.ids))]
+    return block_error(np.sum(parts, axis=0), case.layout(model.backward(dlogits, cache)))
+
+
 def catalogue() -> Measurement:
     """The one-direction complex check kills every mutant and lets every control live."""
     matrix = mutants.score(mutants.one_direction)
@@ -158,5 +192,5 @@ def catalogue() -> Measurement:
 
 
 GATES = (
-    backward_against_complex_step, adjoint_tests, against_the_loops, second_order, float32, objectives, identities, catalogue,
+    backward_against_complex_step, adjoint_tests, against_the_loops, second_order, float32, objectives, identities, invariances, catalogue,
 )  # fmt: skip

@@ -5,8 +5,9 @@ r"""Test cases as data, for any other framework.
 - ``format`` (the version of this layout) and ``config`` (JSON, under the names of Hugging Face's ``GPT2Config``);
 - ``parameter/NAME``: float64, under GPT-2's tensor names; weights of linear maps are stored (in, out);
 - ``ids`` (B, T), ``targets`` (B, T) with −100 where nothing counts, ``upstream`` $U$ (B, T, V) and ``direction/NAME`` $v$;
-- what comes out: ``activation/NAME`` (named intermediates, in the order of the computation), ``logits``, ``loss`` $L$ = mean cross-entropy
-  over the targets that count $+ \langle U, z\rangle$, ``dlogits`` $\partial L/\partial z$, ``gradient/NAME`` $\partial L/\partial\theta$ and ``hvp/NAME`` $\nabla^2L\,v$;
+- what comes out: ``activation/NAME`` (named intermediates, in the order of the computation), ``logits``, the ``loss`` $L$,
+  which is the mean cross-entropy over the targets that count plus $\langle U, z\rangle$, ``dlogits`` $\partial L/\partial z$,
+  ``gradient/NAME`` $\partial L/\partial\theta$ and ``hvp/NAME`` $\nabla^2L\,v$;
 - for each of these also ``low/…``: the exact value is the sum of both float64 numbers; and ``bound/…``: how far a float64
   computation may be off, in absolute terms.
 
@@ -20,6 +21,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +31,11 @@ from minillm.lab.standard import Case, random_case
 from minillm.transformer import GPT
 
 FORMAT = 1
-CASES = {
-    "tied": dict(rng=11),
-    "untied": dict(rng=12, tied=False),
-    "one-head": dict(rng=13, H=1, D=6),
-    "wide-heads": dict(rng=14, V=11, T=8, B=2, H=3, D=2),
+CASES: dict[str, dict[str, Any]] = {
+    "tied": {"rng": 11},
+    "untied": {"rng": 12, "tied": False},
+    "one-head": {"rng": 13, "H": 1, "D": 6},
+    "wide-heads": {"rng": 14, "V": 11, "T": 8, "B": 2, "H": 3, "D": 2},
 }
 DTYPE_BOUND = {"float64": 1e-12, "float32": 1e-4, "float16": 5e-2}
 
@@ -65,7 +67,7 @@ def write(directory: str | Path) -> list[Path]:
     return paths
 
 
-def contents(case: Case) -> dict[str, np.ndarray]:
+def contents(case: Case) -> dict[str, Any]:
     """Return the arrays of a case by key; what comes out is computed in longdouble."""
     theta, v = case.theta.astype(np.longdouble), np.random.default_rng(1).normal(size=case.theta.size)
     arrays = {

@@ -53,7 +53,7 @@ class Case:
 def random_case(rng: Any, *, V: int = 7, T: int = 6, B: int = 3, H: int = 2, D: int = 4, tied: bool = True) -> Case:
     """Draw a case with a two-layer model of width H·D; parameters have a standard deviation of 0.3."""
     rng = np.random.default_rng(rng)
-    config = GPTConfig(vocab_size=V, n_positions=T + 2, n_embd=H * D, n_layer=2, n_head=H, n_inner=H * D + 4, tie_word_embeddings=tied)
+    config = GPTConfig(vocab_size=V, n_positions=T + 3, n_embd=H * D, n_layer=2, n_head=H, n_inner=H * D + 4, tie_word_embeddings=tied)
     parameters = Parameters(config.shapes())
     parameters.vector[:] = rng.normal(0, 0.3, parameters.vector.size)
     for name, view in parameters.items():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minillm.kv_cache import KeyValueCache
 from minillm.lab import gates
 from minillm.lab.mutants import transformer as wrong
 from minillm.lab.standard import random_case
@@ -38,6 +39,8 @@ def test_every_gate_holds(rows):
         ("enumerated bias", 1e-12),
         ("key-bias", 1e-15),
         ("later token", 0),
+        ("decoding with a cache", 1e-13),
+        ("micro-batches", 1e-13),
         ("mutants that survive", 0),
         ("controls", 0),
     ],
@@ -52,6 +55,7 @@ def test_a_measured_value_above_the_bound_or_none_at_all_fails():
     assert gates.Gate("x", 1.0, 1.0).ok
     assert not gates.Gate("x", 1.1, 1.0).ok
     assert not gates.Gate("x", np.nan, 1.0).ok
+    assert gates.Gate("x", 0.5, 1.0).row() == {"gate": "x", "measured": 0.5, "bound": 1.0, "ok": True}
     assert "FAILS" in gates.table([gates.Gate("x", np.nan, 1.0)])
 
 
@@ -67,6 +71,22 @@ def test_the_influence_of_a_token_on_its_own_logits_is_seen(monkeypatch):
     case = random_case(0)
     assert gates.later_on_earlier(case) > 1e-3
     assert gates.padding_influence(case) > 1e-3
+
+
+def test_a_cache_that_forgets_is_seen(monkeypatch):
+    writer = KeyValueCache.writer
+
+    def forgetful(self, layer, T):
+        write = writer(self, layer, T)
+
+        def forget(k, v):
+            keys, values = write(k, v)
+            return 0 * keys, values
+
+        return forget
+
+    monkeypatch.setattr(KeyValueCache, "writer", forgetful)
+    assert gates.cached_decoding_error(random_case(0)) > 1e-3
 
 
 def test_the_float32_gate_sees_half_precision(monkeypatch):
