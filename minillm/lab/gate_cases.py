@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from minillm.config import GPTConfig
 from minillm.lab import differentiate
 from minillm.lab.exact import expected_return, expected_return_gradient
 from minillm.lab.standard import Case
-from minillm.objectives import IGNORE, expected_reward, reinforce, token_log_probs
 from minillm.parameters import Parameters
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -88,27 +85,3 @@ def exact_gradient_error(name: str) -> float:
         error = abs(float(differentiate.complex_step(J, theta, v) - gradient @ v))
         errors.append(error / float(np.linalg.norm(gradient) * np.linalg.norm(v)))
     return max(errors)
-
-
-def estimator_bias() -> Iterator[tuple[str, float]]:
-    r"""Yield, for each estimator, $\|E[\hat g] - \alpha\nabla J\|/\|\nabla J\|$ with the α that its label names.
-
-    All seven outcomes of a model with three tokens and at most two of them are enumerated, and all pairs of outcomes for the
-    estimators that use a group of two.
-    """
-    model = small_model(3, 3, seed=5)
-    actions = [(0, IGNORE), *itertools.product((1, 2), range(3))]
-    targets = np.array(actions)
-    ids = np.stack([np.zeros(len(actions), dtype=np.int64), targets[:, 0]], axis=1)
-    logits, cache = model.forward(ids)
-    p = np.exp(token_log_probs(logits, targets).sum(axis=-1))
-    rewards = np.random.default_rng(6).normal(size=len(actions))
-    exact = model.backward(expected_reward(logits, targets, rewards)[1], cache)
-    for baseline, size, factor in (("none", 1, 1.0), ("none", 2, 1.0), ("leave_one_out", 2, 1.0), ("mean", 2, 0.5)):
-        mean = np.zeros_like(logits)
-        for rows in itertools.product(range(len(actions)), repeat=size):
-            i = list(rows)
-            _, dlogits = reinforce(logits[i], targets[i], rewards[i], baseline)
-            np.add.at(mean, i, p[i].prod() * dlogits)
-        label = f"REINFORCE, baseline {baseline}, {size} sampled, against {'∇J' if factor == 1 else '½∇J'}"
-        yield label, float(np.linalg.norm(model.backward(mean, cache) - factor * exact) / np.linalg.norm(exact))

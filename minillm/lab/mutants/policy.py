@@ -84,6 +84,7 @@ def _filtered(theta: np.ndarray) -> np.ndarray:
 
 
 def filtered_weights(theta: np.ndarray) -> np.ndarray:
+    """Weights pᵢRᵢ under top-k sampling, k = 2; zero for episodes that it cannot write."""
     p = np.where((TOP_TWO[CONTEXT, TOKENS] == 0) | ~TAKEN, 1, 0).prod(axis=1)
     ell_kept = np.where(_each(p == 1), ell(_filtered(theta)), 0)
     return _each(p * np.exp(ell_kept.sum(axis=1)) * RETURNS)
@@ -111,10 +112,12 @@ def _ppo(theta: np.ndarray) -> np.generic:
 
 
 def ppo_weights(theta: np.ndarray, keep: Callable[[np.ndarray], np.ndarray] = pessimistic) -> np.ndarray:
+    """Weights qᵢρᵢₜA of PPO's surrogate, where ``keep`` says that the unclipped term counts."""
     return _each(chances(OLD)) * np.where(keep(theta), _ratio(theta) * ADVANTAGES, 0)
 
 
 def inside(theta: np.ndarray) -> np.ndarray:
+    """Mask of the ratios within the clip range."""
     return np.abs(_ratio(theta) - 1) <= CLIP
 
 
@@ -157,5 +160,6 @@ PROBLEMS = {
 
 
 def discounted_to_go() -> np.ndarray:
+    """Σ γᵗrₜ from each token on, discounted from the start of the episode."""
     rewards = REWARDS * DISCOUNTS
     return np.where(TAKEN, rewards[:, ::-1].cumsum(axis=1)[:, ::-1], 0)
