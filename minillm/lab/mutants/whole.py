@@ -68,7 +68,7 @@ EMBEDDING: Rows = [
     ("buffered", "dW[ids] += dy: of repeated ids the last one arrives", _scattered),
     ("assigned", "assignment in place of accumulation", _assigned),
     ("averaged", "divided by the number of uses", _embedding(lambda dW, n: dW / np.maximum(n, 1))),
-    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _embedding(lambda dW, n: dW * (np.arange(len(dW))[:, None] > 0))),
+    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _embedding(lambda dW, n: dW * ((np.arange(len(dW)) > 0) | (len(dW) != V))[:, None])),
     ("shifted", "rows off by one", _embedding(lambda dW, n: np.roll(dW, 1, axis=0))),
 ]  # fmt: skip
 

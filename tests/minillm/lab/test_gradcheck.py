@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minillm.lab import check_gradient
+from minillm.lab.mutants import CATALOGUE, transformer
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
@@ -171,3 +172,28 @@ def test_values_that_went_wrong_in_public(f, x, gradient):
 
 def test_an_empty_array_has_a_right_gradient():
     assert check_gradient(lambda x: x.sum(), np.zeros((0, 2)), np.zeros((0, 2)), mode="full")
+
+
+@pytest.mark.parametrize(
+    ("id", "array", "hint"),
+    [
+        ("whole-positions-mean", "wpe.weight", "a mean over 3 where a sum is meant"),
+        ("whole-positions-none", "wpe.weight", "the term is dropped"),
+        ("whole-twice", None, "counted twice"),
+        ("whole-one-entry", "h.0.mlp.c_proj.weight", "rounding through float32"),
+        ("whole-float16", None, "rounding through float16"),
+        ("embedding-pad-zeroed", "wte.weight", "rows are wrong (0)"),
+    ],
+)
+def test_the_model_s_arrays_are_named(id, array, hint):
+    mutant = next(m for m in CATALOGUE if m.id == id)
+    problem = mutant.problem
+    layout = transformer.CASE.layout
+
+    def flat(p):
+        return np.concatenate([a.ravel() for a in p.values()])
+
+    report = check_gradient(lambda p: problem.f(flat(p)), layout(mutant.gradient(problem.theta)), layout(problem.theta))
+    assert not report
+    assert array in (None, report.array)
+    assert any(hint in text for text in report.hints), report

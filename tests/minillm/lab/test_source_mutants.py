@@ -1,7 +1,7 @@
 """Every number and every backward of the operations matters: with any one changed, the 50-digit case or an adjoint test sees it.
 
-The exceptions belong to rules for rows that the case does not have, and to limits beyond which a sigmoid is 0 or 1 to the last bit;
-they have tests of their own beside those of the operations.
+The exceptions are numbers that can be any, or belong to rules for rows that the case does not have and to limits beyond which a
+sigmoid is 0 or 1 to the last bit; the tests of the operations look at those.
 """
 
 import ast
@@ -20,14 +20,14 @@ MODULES = ("attention", "embedding", "gelu", "layernorm", "linear", "log_softmax
 USERS = (block, objectives, transformer, ops)
 CONSTANT_ROW = "rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))"
 FREE = {  # (module, line, which number of the line): whose rule it is
-    ("attention", "p -= np.where(np.isneginf(top), 0, top)", 0): "a row that sees nothing",
+    ("attention", "p -= np.where(np.isneginf(top), 0, top)", 0): "any finite number: −∞ − 1 is −∞ too",
     ("attention", "p /= np.where(total == 0, 1, total)", 0): "a row that sees nothing",
-    ("attention", "p /= np.where(total == 0, 1, total)", 1): "a row that sees nothing",
+    ("attention", "p /= np.where(total == 0, 1, total)", 1): "any number: 0/2 is 0 too",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 0): "the limits",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 1): "the limits",
     ("layernorm", "constant = variance == 0", 0): "a constant row without eps",
     ("layernorm", CONSTANT_ROW, 1): "a constant row without eps",
-    ("layernorm", CONSTANT_ROW, 3): "a constant row without eps",
+    ("layernorm", CONSTANT_ROW, 3): "any positive number: the quotient is not used",
 }
 
 
