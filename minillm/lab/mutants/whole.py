@@ -64,11 +64,18 @@ def _embedding(change: Callable) -> Callable:
     return lambda dy, cache: change(ops.embedding_backward(dy, cache), np.bincount(cache[0], minlength=cache[1])[:, None])
 
 
+def _without_token_0(dy: np.ndarray, cache: tuple) -> np.ndarray:
+    dW = ops.embedding_backward(dy, cache)
+    if len(dW) == V:  # tokens, not positions
+        dW[0] = 0
+    return dW
+
+
 EMBEDDING: Rows = [
     ("buffered", "dW[ids] += dy: of repeated ids the last one arrives", _scattered),
     ("assigned", "assignment in place of accumulation", _assigned),
     ("averaged", "divided by the number of uses", _embedding(lambda dW, n: dW / np.maximum(n, 1))),
-    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _embedding(lambda dW, n: dW * ((np.arange(len(dW)) > 0) | (len(dW) != V))[:, None])),
+    ("pad-zeroed", "the row of token 0 zeroed, as if it were padding", _without_token_0),
     ("shifted", "rows off by one", _embedding(lambda dW, n: np.roll(dW, 1, axis=0))),
 ]  # fmt: skip
 
