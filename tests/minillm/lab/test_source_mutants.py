@@ -1,0 +1,111 @@
+"""Every number and every backward of the operations matters: with any one changed, the 50-digit case or an adjoint test sees it.
+
+The exceptions are numbers that can be any, or belong to rules for rows that the case does not have and to limits beyond which a
+sigmoid is 0 or 1 to the last bit; the tests of the operations look at those.
+"""
+
+import ast
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+from minillm import block, objectives, ops, transformer
+from minillm.lab import adjoint_error
+from minillm.lab.gate_cases import loop_oracle_case
+from minillm.lab.standard import block_error
+
+MODULES = ("attention", "embedding", "gelu", "layernorm", "linear", "log_softmax")
+USERS = (block, objectives, transformer, ops)
+CONSTANT_ROW = "rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))"
+FREE = {  # (module, line, which number of the line): whose rule it is
+    ("attention", "p -= np.where(np.isneginf(top), 0, top)", 0): "any finite number: −∞ − 1 is −∞ too",
+    ("attention", "p /= np.where(total == 0, 1, total)", 0): "a row that sees nothing",
+    ("attention", "p /= np.where(total == 0, 1, total)", 1): "any number: 0/2 is 0 too",
+    ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 0): "the limits",
+    ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 1): "the limits",
+    ("layernorm", "constant = variance == 0", 0): "a constant row without eps",
+    ("layernorm", CONSTANT_ROW, 1): "a constant row without eps",
+    ("layernorm", CONSTANT_ROW, 3): "any positive number: the quotient is not used",
+}
+
+
+def source(module):
+    return inspect.getsource(importlib.import_module(f"minillm.ops.{module}"))
+
+
+def numbers(tree):
+    """Each number of a module's source, in the order of the text."""
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and type(n.value) in (int, float)]
+    return sorted(found, key=lambda n: (n.lineno, n.col_offset))
+
+
+def places():
+    """(module, line, which number of the line, index) of every number."""
+    for module in MODULES:
+        lines, seen = source(module).splitlines(), []
+        for index, node in enumerate(numbers(ast.parse(source(module)))):
+            seen.append(node.lineno)
+            yield module, lines[node.lineno - 1].strip(), seen.count(node.lineno) - 1, index
+
+
+def with_another_number(module, index):
+    """The operations of a module whose number ``index`` is larger by one, or by a thousandth if it is a float."""
+    tree = ast.parse(source(module))
+    node = numbers(tree)[index]
+    node.value = node.value * 1.001 if isinstance(node.value, float) else node.value + 1
+    namespace = {"__name__": f"changed_{module}"}
+    exec(compile(tree, module, "exec"), namespace)
+    return {name: f for name, f in namespace.items() if name in ops.__all__}
+
+
+def replace(monkeypatch, functions):
+    for user in USERS:
+        for name, function in functions.items():
+            if hasattr(user, name):
+                monkeypatch.setattr(user, name, function)
+
+
+def is_seen():
+    case, loss, gradient = loop_oracle_case()
+    try:
+        off = abs(case.loss(case.theta) / loss - 1), block_error(case.gradient(case.theta), case.layout(gradient))
+        z = np.random.default_rng(0).normal(size=(3, 4))
+        adjoint = adjoint_error(ops.log_softmax, ops.log_softmax_backward, [z], rng=0)
+    except (ValueError, IndexError, TypeError):  # another axis or shape that does not fit
+        return True
+    return not (max(off) < 1e-13 and adjoint < 1e-15)
+
+
+def test_nothing_is_seen_when_nothing_is_changed(monkeypatch):
+    assert not is_seen()
+    for module in MODULES:
+        namespace = {"__name__": module}
+        exec(compile(source(module), module, "exec"), namespace)
+        replace(monkeypatch, {name: f for name, f in namespace.items() if name in ops.__all__})
+    assert not is_seen()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("place", list(places()), ids=lambda place: f"{place[0]}-{place[3]}")
+def test_a_changed_number_is_seen(monkeypatch, place):
+    module, line, which, index = place
+    replace(monkeypatch, with_another_number(module, index))
+    assert is_seen() != ((module, line, which) in FREE), f"number {which} of {line!r} in minillm/ops/{module}.py"
+
+
+def test_the_exceptions_are_in_the_source():
+    assert FREE.keys() <= {place[:3] for place in places()}
+
+
+@pytest.mark.parametrize("name", [name for name in ops.__all__ if name.endswith("_backward")])
+def test_a_deleted_backward_is_seen(monkeypatch, name):
+    backward = getattr(ops, name)
+
+    def nothing(dy, cache):
+        gradients = backward(dy, cache)
+        return tuple(0 * g for g in gradients) if isinstance(gradients, tuple) else 0 * gradients
+
+    replace(monkeypatch, {name: nothing})
+    assert is_seen()
