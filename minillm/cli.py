@@ -63,6 +63,13 @@ def _parser() -> Parser:
     worlds = commands.add_parser("envs", help="the environments and their exact facts")
     worlds.add_argument("--json", action="store_true")
     worlds.set_defaults(command=_envs)
+    check = commands.add_parser("check", help="measure every gate that a gradient must hold")
+    check.add_argument("--mutants", action="store_true", help="the kill table: which checker catches which wrong gradient")
+    check.add_argument("--json", action="store_true")
+    check.set_defaults(command=_check)
+    oracle = commands.add_parser("oracle", help="exact test cases as .npz files, for any other framework")
+    oracle.add_argument("what", nargs="+", metavar="DIR | compare DIR YOURS.npz", help="write cases to DIR, or compare with them")
+    oracle.set_defaults(command=_oracle)
     return parser
 
 
@@ -124,6 +131,34 @@ def _envs(options: argparse.Namespace) -> int:
     envs = load_envs()
     cards = envs.cards()
     print(json.dumps(cards, indent=2) if options.json else envs.facts.table(cards))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from minillm.lab import gates, mutants
+    from minillm.progress import Progress
+
+    if options.mutants:
+        with Progress("mutants", len(mutants.CATALOGUE), "mutant") as progress:
+            matrices = mutants.score_all(on_mutant=lambda mutant: progress.update())
+        print(json.dumps(mutants.rows(matrices), indent=2) if options.json else mutants.table(matrices))
+        return 0
+    rows = gates.run(on_gate=lambda gate: print(f"{gate.gate}: {gate.measured:.1e}", file=sys.stderr))
+    print(json.dumps([row.row() for row in rows], indent=2) if options.json else gates.table(rows))
+    return 0 if all(row.ok for row in rows) else 1
+
+
+def _oracle(options: argparse.Namespace) -> int:
+    from minillm.lab import oracle
+
+    if options.what[0] == "compare" and len(options.what) == 3:
+        rows = oracle.compare(*options.what[1:])
+        print(oracle.report(rows))
+        return 0 if oracle.first_wrong(rows) is None else 1
+    if len(options.what) != 1:
+        raise UserError("oracle takes DIR, or compare DIR YOURS.npz")
+    for path in oracle.write(options.what[0]):
+        print(path)
     return 0
 
 

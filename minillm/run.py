@@ -130,7 +130,7 @@ class Run:
     def _execute(self) -> dict[str, Any]:
         start = time.perf_counter()
         checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config))
-        with open(self.directory / "metrics.jsonl", "w") as metrics, open(self.directory / "episodes.jsonl", "w") as episodes:
+        with open(self.directory / "metrics.jsonl", "w", buffering=1) as metrics, open(self.directory / "episodes.jsonl", "w") as episodes:
             self.metrics, self.log = metrics, episodes
             optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
             experience = self._phase("collect", self._collect)

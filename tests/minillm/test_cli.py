@@ -158,3 +158,23 @@ def test_importing_needs_numpy_and_scipy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_envs_prints_the_exact_facts(capsys):
+    assert main(["envs", "--json"]) == 0
+    cards = {card["id"]: card for card in json.loads(capsys.readouterr().out)}
+    assert {"grid/empty-5", "text/bandit-3-3", "grid/frozenlake"} <= set(cards)
+
+
+def test_oracle_writes_cases_and_compares(capsys, tmp_path):
+    assert main(["oracle", str(tmp_path / "cases")]) == 0
+    paths = capsys.readouterr().out.split()
+    assert paths
+    with np.load(paths[0]) as case:
+        given = {f"{paths[0].split('/')[-1].removesuffix('.npz')}/logits": case["logits"]}
+    np.savez(tmp_path / "mine.npz", **given)
+    assert main(["oracle", "compare", str(tmp_path / "cases"), str(tmp_path / "mine.npz")]) == 0
+    np.savez(tmp_path / "mine.npz", **{key: value + 1e-6 for key, value in given.items()})
+    assert main(["oracle", "compare", str(tmp_path / "cases"), str(tmp_path / "mine.npz")]) == 1
+    assert "logits" in capsys.readouterr().out
+    assert "oracle takes DIR" in fails(capsys, "oracle", "a", "b")
