@@ -56,12 +56,12 @@ class TrainConfig:
     n_head: int = 4
     initializer_range: float = 0.1
     collect_episodes: int = 512
-    fit_steps: int = 500
+    fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 3e-3
-    improve_steps: int = 80
+    improve_steps: int = 90
     improve_episodes: int = 512
-    improve_lr: float = 1.5e-3
+    improve_lr: float = 1e-3
     baseline: str = "leave_one_out"
 
     def __post_init__(self) -> None:
