@@ -1,5 +1,14 @@
 """Instruments for gradient research: usable on a stranger's NumPy functions as well as on ours.
 
+    differentiate  complex step, differences, Hessian–vector products, Fisher matrix
+    gradcheck      check_gradient: right or wrong; which array, which index, what the ratio suggests
+    opcheck        check_operation: the adjoint test, and what a backward owes its caller
+    exact          J and ∇J of a language model in an environment with a table
+    estimators     the bias of the policy-gradient estimators, by enumeration
+    mutants        a catalogue of wrong gradients; score(checker) tells which it kills
+    oracle         test cases as data, for any other framework
+    gates          what gradients must hold, measured: ``minillm check``
+
 Nothing outside of this package and the command line imports it.
 """
 

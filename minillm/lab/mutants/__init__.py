@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minillm.lab.mutants import core, policy_catalogue, transformer, whole
 from minillm.lab.mutants.checkers import CHECKERS, one_direction
 from minillm.lab.mutants.core import Checker, KillMatrix, Mutant
 
 CATALOGUE: tuple[Mutant, ...] = (*transformer.CATALOGUE, *whole.CATALOGUE, *policy_catalogue.CATALOGUE)
 
-__all__ = ["CATALOGUE", "CHECKERS", "Checker", "KillMatrix", "Mutant", "one_direction", "rows", "score", "score_all", "table"]
+__all__ = ["CATALOGUE", "CHECKERS", "Checker", "KillMatrix", "Mutant", "one_direction", "resembling", "rows", "score", "score_all", "table"]
 
 
 def score(checker: Checker, draws: int = 20, seed: int = 0) -> KillMatrix:
@@ -27,6 +29,11 @@ def score(checker: Checker, draws: int = 20, seed: int = 0) -> KillMatrix:
 def score_all(draws: int = 20, seed: int = 0, on_mutant: Callable[[Mutant], None] = lambda mutant: None) -> dict[str, KillMatrix]:
     """Grade every checker in ``CHECKERS``; ``on_mutant`` is called after each mutant."""
     return core.score(CHECKERS, CATALOGUE, draws, seed, on_mutant)
+
+
+def resembling(gradient: np.ndarray, least: float = 0.999) -> list[str]:
+    """Name the mutants that a wrong gradient (P,) of ``transformer.CASE`` looks like; see :func:`minillm.lab.mutants.core.resembling`."""
+    return core.resembling(CATALOGUE, transformer.PROBLEM, gradient, least)
 
 
 def rows(matrices: Mapping[str, KillMatrix]) -> list[dict[str, Any]]:

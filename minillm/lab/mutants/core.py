@@ -89,6 +89,29 @@ def score(
     return {name: KillMatrix(mutants, rejected) for name, rejected in killed.items()}
 
 
+def resembling(mutants: Sequence[Mutant], problem: Problem, gradient: np.ndarray, least: float = 0.999) -> list[str]:
+    r"""Return the ids of the mutants of a problem whose error points the way of yours, the most similar first.
+
+    Parameters
+    ----------
+    mutants : sequence of Mutant
+    problem : Problem
+    gradient : ndarray of shape (P,)
+        A wrong gradient at the problem's point, from any implementation.
+    least : float
+        The least cosine of the two errors; a mistake that is only made in a part of the places has a smaller one.
+    """
+    right = problem.gradient(problem.theta)
+    error = gradient - right
+    found = []
+    for mutant in mutants:
+        if mutant.problem is problem and not mutant.equivalent:
+            other = mutant.gradient(problem.theta) - right
+            cosine = float(error @ other) / float(np.linalg.norm(error) * np.linalg.norm(other) or 1.0)
+            found.append((cosine, mutant.id))
+    return [id for cosine, id in sorted(found, reverse=True) if cosine >= least]
+
+
 def remembered(function: Function) -> Function:
     """Return the function with a memory: the same point is computed once, however many mutants share it."""
     known: dict[bytes, Any] = {}

@@ -79,3 +79,13 @@ def test_the_table_has_a_line_for_each_mutant_and_the_totals():
     row = mutants.rows(matrices)[0]
     assert row["killed"] == {"ours": 1.0, "none": 0.0}
     assert row["id"] == CATALOGUE[0].id
+
+
+def test_a_wrong_gradient_is_recognised_even_if_it_is_only_partly_so():
+    problem = transformer_mutants.PROBLEM
+    right = problem.gradient(problem.theta)
+    for mutant in transformer_mutants.CATALOGUE[::8]:
+        if not mutant.equivalent:
+            half = (right + mutant.gradient(problem.theta)) / 2
+            assert mutants.resembling(half)[0] == mutant.id
+    assert mutants.resembling(right + np.random.default_rng(0).normal(size=right.size)) == []
