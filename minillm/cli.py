@@ -88,7 +88,9 @@ def _add_train(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     from minillm import checkpoint, report
     from minillm.run import Run, TrainConfig
+    from minillm.threads import recycle_memory
 
+    recycle_memory()
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     default = Path("runs") / f"{config.env.replace('/', '-')}-seed{config.seed}"

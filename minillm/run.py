@@ -59,8 +59,8 @@ class TrainConfig:
     fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 3e-3
-    improve_steps: int = 90
-    improve_episodes: int = 512
+    improve_steps: int = 85
+    improve_episodes: int = 384
     improve_lr: float = 1e-3
     baseline: str = "leave_one_out"
 
