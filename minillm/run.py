@@ -26,7 +26,7 @@ from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
 NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
-CURVE_POINTS = 10  # exact J is computed this often while improving
+CURVE_POINTS = 8  # exact J is computed this often while improving
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class TrainConfig:
     fit_steps, fit_batch_size, fit_lr
         The maximum-likelihood phase: AdamW, warm-up, cosine.
     improve_steps, improve_episodes, improve_lr
-        The reinforcement phase: updates, episodes in each, and the rate (warm-up over a twentieth, then a cosine to a tenth).
+        The reinforcement phase: updates, episodes in each, and the rate (warm-up over a twentieth, then a cosine to a half).
     baseline : {"leave_one_out", "mean", "none"}
     """
 
@@ -59,7 +59,7 @@ class TrainConfig:
     fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 3e-3
-    improve_steps: int = 85
+    improve_steps: int = 80
     improve_episodes: int = 384
     improve_lr: float = 1e-3
     baseline: str = "leave_one_out"
@@ -182,7 +182,7 @@ class Run:
         with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
             for step in range(c.improve_steps):
                 experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes)
-                lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 10)
+                lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
                 improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
                 self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
                 progress.update(mean_return=float(experience.returns().mean()))
