@@ -51,17 +51,17 @@ class TrainConfig:
 
     env: str = "grid/empty-5"
     seed: int = 0
-    n_embd: int = 64
+    n_embd: int = 48
     n_layer: int = 2
     n_head: int = 4
     initializer_range: float = 0.1
     collect_episodes: int = 512
     fit_steps: int = 400
     fit_batch_size: int = 32
-    fit_lr: float = 3e-3
-    improve_steps: int = 80
+    fit_lr: float = 4e-3
+    improve_steps: int = 94
     improve_episodes: int = 384
-    improve_lr: float = 1e-3
+    improve_lr: float = 1.4e-3
     baseline: str = "leave_one_out"
 
     def __post_init__(self) -> None:
