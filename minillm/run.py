@@ -26,7 +26,7 @@ from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
 NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
-CURVE_POINTS = 8  # exact J is computed this often while improving
+CURVE_POINTS = 6  # exact J is computed this often while improving
 
 
 @dataclasses.dataclass(frozen=True)
