@@ -164,26 +164,22 @@ def _oracle(options: argparse.Namespace) -> int:
     return 0
 
 
-def _seed(text: str) -> int:
-    try:
-        seed = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a seed is an integer, got {text!r}") from None
-    if seed < 0:
-        raise argparse.ArgumentTypeError(f"a seed is at least 0, got {seed}")
-    return seed
+def _integer(minimum: int) -> Callable[[str], int]:
+    """Return a reader of integers of at least ``minimum``, for argparse."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {number}")
+        return number
+
+    return read
 
 
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
-    return count
-
-
+_seed, _count = _integer(0), _integer(1)
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "collect_episodes": _count, "fit_steps": _count, "fit_lr": float, "improve_steps": _count, "improve_episodes": _count,
     "improve_lr": float, "n_embd": _count, "n_layer": _count, "n_head": _count,
