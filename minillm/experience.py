@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -81,9 +82,12 @@ def write_jsonl(file: IO[str], experience: Experience, first_episode: int = 0) -
     """Append one JSON object a step to an open text file; episodes are numbered from ``first_episode``."""
     columns = {_singular(field.name): getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
     columns["episode"] = (experience.episodes + first_episode).tolist()
-    columns["action_ids"] = [[i for i in ids if i != IGNORE] for ids in columns["action_ids"]]
-    names = tuple(columns)
-    file.writelines(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in zip(*columns.values(), strict=True))
+    columns["action_ids"] = [tuple(i for i in ids if i != IGNORE) for ids in columns["action_ids"]]
+    cached = functools.lru_cache(maxsize=1 << 16, typed=True)(json.dumps)  # few states and actions, many steps
+    encoders = {"reward": json.dumps, "log_prob": json.dumps}  # a cache takes −0.0 for 0.0
+    template = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in columns) + "}\n"
+    values = (map(encoders.get(name, cached), column) for name, column in columns.items())
+    file.writelines(template % row for row in zip(*values, strict=True))
 
 
 def read_jsonl(path: str | Path) -> Experience:
