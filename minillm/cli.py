@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 from minillm import __version__
 from minillm.errors import MissingExtra, UserError
-from minillm.worlds import exact, load_envs
+from minillm.returns import BASELINES
+from minillm.worlds import load_envs
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,11 +76,11 @@ def _parser() -> Parser:
 
 def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="the main job: collect, fit, act, improve")
-    train.add_argument("env", nargs="?", default="grid/empty-5", metavar="ENV", help="an environment (grid/empty-5)")
-    train.add_argument("--seed", type=_seed, default=0)
+    train.add_argument("env", nargs="?", default=None, metavar="ENV", help="an environment (grid/empty-5)")
+    train.add_argument("--seed", type=_seed, default=None)
     train.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
     train.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
-    train.add_argument("--baseline", choices=("leave_one_out", "mean", "none"), default=None)
+    train.add_argument("--baseline", choices=BASELINES, default=None)
     for name, kind in OPTIONS.items():
         train.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
     train.set_defaults(command=_train)
@@ -95,8 +96,8 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
     default = Path("runs") / f"{config.env.replace('/', '-')}-seed{config.seed}"
     out = options.out or checkpoint.fresh_directory(default)
-    exact(config.env)  # an unknown environment leaves no directory behind
-    run = Run(config, checkpoint.prepare_directory(out, options.overwrite))
+    run = Run(config, out)  # first: a wrong configuration neither leaves a directory behind nor deletes an old run
+    checkpoint.prepare_directory(out, options.overwrite)
     summary = run.execute()
     print(report.table(summary))
     print(report.episodes(run.agents[0], config.env, seed=config.seed, episodes=3))

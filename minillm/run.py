@@ -77,7 +77,7 @@ class Run:
     ----------
     config : TrainConfig
     directory : Path
-        An empty run directory; see :func:`minillm.checkpoint.prepare_directory`.
+        Where :meth:`execute` writes: an empty run directory; see :func:`minillm.checkpoint.prepare_directory`.
     quiet : bool
         No progress on stderr.
     """
@@ -184,8 +184,9 @@ class Run:
                 experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes)
                 lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
                 improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
-                self._measure(phase="improve", step=step, mean_return=float(experience.returns().mean()), lr=lr)
-                progress.update(mean_return=float(experience.returns().mean()))
+                mean_return = float(experience.returns().mean())
+                self._measure(phase="improve", step=step, mean_return=mean_return, lr=lr)
+                progress.update(mean_return=mean_return)
                 if (step + 1) % every == 0 and step + 1 < c.improve_steps:
                     self._record()
 
@@ -230,7 +231,8 @@ def make_agent(model: GPT, tokenizer: CharTokenizer, mdp: Any, rng: Any) -> LLMA
 
 def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
     r"""Return $\pi(a\mid s)$, shape (S, A), of the valid strings, in float64; rows of terminal states are zero."""
-    precise = LLMAgent(agent.model.astype(np.float64), agent.tokenizer, temperature=agent.sampling.temperature)
+    precise = LLMAgent(agent.model.astype(np.float64), agent.tokenizer)
+    precise.sampling = agent.sampling
     policy = np.zeros((len(mdp.state_texts), len(mdp.action_texts)))
 
     def score(states: np.ndarray) -> None:

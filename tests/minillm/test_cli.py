@@ -111,6 +111,15 @@ def test_overwrite_deletes_a_run_and_nothing_else(capsys, tmp_path):
     assert json.loads((directory / "summary.json").read_text())["seed"] == 5
 
 
+def test_a_wrong_configuration_neither_makes_a_directory_nor_deletes_a_run(capsys, tmp_path, run):
+    wrong = ["--n-embd", "10", "--n-head", "4"]
+    assert "n_head" in fails(capsys, "train", "--out", tmp_path / "new", *wrong)
+    assert not (tmp_path / "new").exists()
+    before = (run / "checkpoint.npz").read_bytes()
+    assert "n_head" in fails(capsys, "train", "--out", run, "--overwrite", *wrong)
+    assert (run / "checkpoint.npz").read_bytes() == before
+
+
 def test_an_unwritable_directory_is_one_line(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot use" in fails(capsys, "train", "--out", tmp_path / "file" / "run")
