@@ -78,9 +78,7 @@ class LLMAgent:
 
     def act(self, states: Sequence[str] | np.ndarray) -> Choice:
         """Write an action for each of N states at once; equal states are read once."""
-        unique, inverse = np.unique(np.asarray(states), return_inverse=True)
-        past, logits = self._read(unique, room=self.max_new_tokens)
-        return self._write(past.take(inverse), logits[inverse])
+        return self.remembering_act()(np.asarray(states))
 
     def remembering_act(self) -> Callable[[np.ndarray], Choice]:
         """Return :meth:`act` with a memory of what was read: for playing on with the *same* parameters."""
@@ -88,7 +86,7 @@ class LLMAgent:
         memory: list[tuple[KeyValueCache, np.ndarray]] = []
 
         def act(states: np.ndarray) -> Choice:
-            new = [state for state in np.unique(np.asarray(states)).tolist() if state not in rows]
+            new = [state for state in np.unique(states).tolist() if state not in rows]
             if new:
                 rows.update(zip(new, range(len(rows), len(rows) + len(new)), strict=True))
                 memory.append(self._read(np.array(new), room=self.max_new_tokens))

@@ -12,8 +12,8 @@ from typing import IO
 import numpy as np
 
 from minillm.errors import UserError
+from minillm.objectives import IGNORE
 
-IGNORE = -100  # pads action_ids; the same mark as in minillm.objectives
 KINDS = {
     "state": str, "action": str, "next_state": str, "reward": float, "terminated": bool, "truncated": bool, "log_prob": float,
     "action_ids": int, "episode": int, "step": int,

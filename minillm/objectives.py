@@ -20,10 +20,9 @@ import numpy as np
 
 from minillm.errors import UserError
 from minillm.ops import log_softmax
-from minillm.returns import leave_one_out_advantages, mean_advantages
+from minillm.returns import advantages
 
 IGNORE = -100
-BASELINES = ("none", "mean", "leave_one_out")
 
 
 def token_log_probs(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -149,15 +148,8 @@ def reinforce(
     if r.shape != logits.shape[:1]:
         raise UserError(f"rewards must have shape {logits.shape[:1]}, got {r.shape}")
     groups = np.zeros(len(r), dtype=np.int64) if groups is None else np.asarray(groups)
-    if baseline == "none":
-        advantages = r
-    elif baseline == "mean":
-        advantages = mean_advantages(r, groups)
-    elif baseline == "leave_one_out":
-        advantages = leave_one_out_advantages(r, groups)
-    else:
-        raise UserError(f"baseline must be one of {', '.join(BASELINES)}, got {baseline!r}")
-    return weighted_log_likelihood(logits, targets, (advantages / max(len(r), 1))[:, None])
+    c = advantages(r, groups, baseline) / max(len(r), 1)
+    return weighted_log_likelihood(logits, targets, c[:, None])
 
 
 def _checked(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minillm.errors import UserError
+
 
 def reward_to_go(rewards: np.ndarray, mask: np.ndarray | None = None, gamma: float = 1.0) -> np.ndarray:
     r"""Return $G_t = r_t + \gamma\,G_{t+1}$ along the last axis.
@@ -27,6 +29,26 @@ def reward_to_go(rewards: np.ndarray, mask: np.ndarray | None = None, gamma: flo
         following = np.where(mask[..., t], rewards[..., t] + gamma * following, following)
         returns[..., t] = np.where(mask[..., t], following, 0)
     return returns
+
+
+BASELINES = ("none", "mean", "leave_one_out")
+
+
+def advantages(returns: np.ndarray, groups: np.ndarray, baseline: str, episodes: np.ndarray | None = None) -> np.ndarray:
+    r"""Return $r_i - b_i$ for a baseline of ``BASELINES``: none, :func:`mean_advantages`, :func:`leave_one_out_advantages`.
+
+    Raises
+    ------
+    UserError
+        If there is no such baseline.
+    """
+    if baseline == "none":
+        return returns
+    if baseline == "mean":
+        return mean_advantages(returns, groups)
+    if baseline == "leave_one_out":
+        return leave_one_out_advantages(returns, groups, episodes)
+    raise UserError(f"baseline must be one of {', '.join(BASELINES)}, got {baseline!r}")
 
 
 def mean_advantages(returns: np.ndarray, groups: np.ndarray) -> np.ndarray:

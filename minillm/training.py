@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from minillm.agent import Choice
-from minillm.errors import NonFiniteError, UserError
+from minillm.errors import NonFiniteError
 from minillm.experience import Experience
-from minillm.objectives import BASELINES, IGNORE, cross_entropy, weighted_log_likelihood
+from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
 from minillm.packing import Packed, pack
-from minillm.returns import leave_one_out_advantages, mean_advantages, reward_to_go
+from minillm.returns import advantages, reward_to_go
 from minillm.threads import ordered_sum
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -190,19 +190,13 @@ def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.
     The group of a step is its state, the prompt; with ``"leave_one_out"`` the baseline is the mean return from the same state
     in *other* episodes, which is unbiased. The baselines are those of :func:`minillm.objectives.reinforce`.
     """
-    if baseline not in BASELINES:
-        raise UserError(f"baseline must be one of {', '.join(BASELINES)}, got {baseline!r}")
     _, episode = np.unique(experience.episodes, return_inverse=True)
     N, H = int(episode.max()) + 1, int(experience.steps.max()) + 1
     rewards, mask = np.zeros((N, H)), np.zeros((N, H), dtype=bool)
     rewards[episode, experience.steps], mask[episode, experience.steps] = experience.rewards, True
     returns = reward_to_go(rewards, mask)[episode, experience.steps]
     _, state = np.unique(experience.states, return_inverse=True)
-    if baseline == "none":
-        return returns / N
-    if baseline == "mean":
-        return mean_advantages(returns, state) / N
-    return leave_one_out_advantages(returns, state, episode) / N
+    return advantages(returns, state, baseline, episode) / N
 
 
 def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience, c: np.ndarray) -> np.ndarray:

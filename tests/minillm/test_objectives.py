@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from minillm.errors import UserError
 from minillm.objectives import (
-    BASELINES,
     IGNORE,
     cross_entropy,
     expected_reward,
@@ -14,6 +13,7 @@ from minillm.objectives import (
     weighted_log_likelihood,
 )
 from minillm.ops import log_softmax
+from minillm.returns import BASELINES
 
 LN = np.log
 
