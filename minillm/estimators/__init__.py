@@ -1,0 +1,8 @@
+r"""Policy-gradient estimators: from a batch of episodes to one coefficient a token, and what each one estimates."""
+
+from minillm.estimators.batch import Batch
+from minillm.estimators.estimator import ESTIMATORS, Estimator, register
+
+from minillm.estimators import reinforce  # noqa: F401  isort: skip
+
+__all__ = ["ESTIMATORS", "Batch", "Estimator", "register"]
