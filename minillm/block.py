@@ -10,6 +10,7 @@ is an embedding look-up in the matrix of activations, and its backward adds the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,6 +35,22 @@ from minillm.ops import (
 )
 from minillm.parameters import Parameters
 
+
+class BlockCache(NamedTuple):
+    """What :func:`block_backward` needs: the cache of each op, under the name of its parameters or of what it did."""
+
+    ln_1: tuple
+    c_attn: tuple
+    factor: float
+    picked: tuple | None
+    attended: tuple
+    attn_proj: tuple
+    ln_2: tuple
+    c_fc: tuple
+    bent: tuple
+    mlp_proj: tuple
+
+
 Write = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -57,7 +74,7 @@ def block(
     at: np.ndarray | None,
     remember: Write | None,
     keep: bool,
-) -> tuple[np.ndarray, tuple | None]:
+) -> tuple[np.ndarray, BlockCache | None]:
     """Return the residual stream after the block.
 
     Parameters
@@ -79,7 +96,7 @@ def block(
     Returns
     -------
     h : ndarray of shape (B·T, C) or (B·n, C)
-    cache : tuple for :func:`block_backward`, or None
+    cache : BlockCache for :func:`block_backward`, or None
     """
     B, T = shape
     name, eps, factor = f"h.{layer}.", config.layer_norm_epsilon, config.query_factor(layer)
@@ -105,12 +122,12 @@ def block(
     g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
     m += a
-    kept = (ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj)
+    kept = BlockCache(ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj)
     return m, kept if keep else None
 
 
 def block_backward(
-    dh: np.ndarray, cache: tuple, gradient: Parameters, layer: int, shape: tuple[int, int]
+    dh: np.ndarray, cache: BlockCache, gradient: Parameters, layer: int, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return the gradient (B·T, C) of the block's input, and write those of its parameters into ``gradient``."""
     ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj = cache

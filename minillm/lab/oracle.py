@@ -104,13 +104,13 @@ def _bound(key: str, results: dict[str, np.ndarray]) -> float:
 def _activations(case: Case, cache: tuple) -> Iterator[tuple[str, np.ndarray]]:
     """Named intermediates in the order of the computation, each of shape (B, T, …) or (B, H, T, …)."""
     _, _, blocks, final, _, (B, T) = cache
-    for i, (_, c_attn, _, attended, attn_proj, _, c_fc, _, mlp_proj) in enumerate(blocks):
-        q, k, v, p, _ = attended
-        yield f"h.{i}.ln_1", c_attn[0].reshape(B, T, -1)
+    for i, kept in enumerate(blocks):
+        q, k, v, p, _ = kept.attended
+        yield f"h.{i}.ln_1", kept.c_attn[0].reshape(B, T, -1)
         yield from ((f"h.{i}.attn.{name}", value) for name, value in zip(("q", "k", "v", "p"), (q, k, v, p), strict=True))
-        yield f"h.{i}.attn.merged", attn_proj[0].reshape(B, T, -1)
-        yield f"h.{i}.ln_2", c_fc[0].reshape(B, T, -1)
-        yield f"h.{i}.mlp.act", mlp_proj[0].reshape(B, T, -1)
+        yield f"h.{i}.attn.merged", kept.attn_proj[0].reshape(B, T, -1)
+        yield f"h.{i}.ln_2", kept.c_fc[0].reshape(B, T, -1)
+        yield f"h.{i}.mlp.act", kept.mlp_proj[0].reshape(B, T, -1)
     yield "ln_f", final.reshape(B, T, -1)
 
 

@@ -121,7 +121,7 @@ def rewrite(path, meta=None, **arrays):
         ({("config", "n_head"): "2"}, "n_head must be an integer"),
         ({("config", "n_layer"): 0}, "n_layer must be at least 1, got 0"),
         ({("config", "n_embed"): 4}, "n_embed"),
-        ({("config", "activation_function"): "relu"}, "activation_function must be one of"),
+        ({("config", "activation_function"): "swish"}, "activation_function must be one of"),
         ({("config",): None}, "is not a checkpoint of minillm, or is damaged"),
         ({("config",): [1]}, "is not a checkpoint of minillm, or is damaged"),
         ({("characters",): ["a", "a"]}, "character 'a' stands twice"),
