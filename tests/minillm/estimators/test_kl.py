@@ -76,8 +76,10 @@ def frozen_targets(bed, theta_ref):
         return (visits[:, None] * weight * value).sum()
 
     return targets(
-        lambda th: mean(np.exp(x(th) + ref), x(th)), lambda th: -mean(np.exp(ref), x(th)), lambda th: mean(np.exp(x(th) + ref), x(th) ** 2 / 2)
-    )  # fmt: skip
+        lambda th: mean(np.exp(x(th) + ref), x(th)),
+        lambda th: -mean(np.exp(ref), x(th)),
+        lambda th: mean(np.exp(x(th) + ref), x(th) ** 2 / 2),
+    )
 
 
 @pytest.mark.parametrize("name", ["k1_reward", "k2_reward", "k3_reward", "k1_loss", "k2_loss", "k3_loss"])
