@@ -5,8 +5,8 @@ words ("word_mean"), and $\pi(a) = e^{u_a}/\sum_{a'}e^{u_{a'}}$. Since $\partial
 
 $$\frac{\partial}{\partial\ell_{a't}}\,A\log\pi(a) = A\,([a'=a] - \pi(a'))\,w_{a'} :$$
 
-the tokens of *every* candidate have a coefficient, also of those not taken. Sources: Carta et al. 2023 (2302.02662), section 3 (sum);
-Tan et al. 2024 (2401.14151), section 4 (the two means).
+the tokens of *every* candidate have a coefficient, also of those not taken. Sources: Carta et al. 2023 (2302.02662) (sum);
+Tan et al. 2024 (2401.14151) (the two means).
 
 A candidate without tokens is none: π = 0 and coefficients 0. A state without candidates has coefficients 0.
 """
@@ -128,9 +128,9 @@ def all_actions(score: str = "sum") -> Estimator:
 
 
 _SOURCES = {
-    "sum": "Carta et al. 2023 (2302.02662), section 3",
-    "token_mean": "Tan et al. 2024 (2401.14151), section 4",
-    "word_mean": "Tan et al. 2024 (2401.14151), section 4",
+    "sum": "Carta et al. 2023 (2302.02662)",
+    "token_mean": "Tan et al. 2024 (2401.14151)",
+    "word_mean": "Tan et al. 2024 (2401.14151)",
 }
 
 

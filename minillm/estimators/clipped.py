@@ -1,8 +1,8 @@
 r"""Methods for several updates from one batch: PPO and its relatives without a critic.
 
 The ratio $\rho_{it} = \pi_\theta/\pi_{old}$ is that of a token, or for GSPO of the sequence. It is exactly 1 before the first update.
-Without a length or a standard deviation in it, the coefficient of every method here would then be that of ``mean_baseline``; both stay
-in the expectation. KL terms of the papers are apart: see :mod:`minillm.estimators.kl` and :mod:`minillm.estimators.combining`.
+What then distinguishes GRPO, DAPO, CISPO and GSPO from ``mean_baseline`` are a length and a standard deviation, and these make them the
+gradient of nothing. KL terms of the papers are apart: see :mod:`minillm.estimators.kl` and :mod:`minillm.estimators.combining`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def dr_grpo(epsilon: float = 0.2) -> Estimator:
     """Return GRPO without its two divisions; the constant that the authors divide by instead of the length belongs to the step size."""
     return Estimator(
         "dr_grpo", "(1−1/G)·∇J (at θ = θ_old)", "c[i,t] = ρA / N unless clipped, A = R_i − mean of the group",
-        "Liu et al. 2025 (2503.20783), section 3.2",
+        "Liu et al. 2025 (2503.20783)",
         *token_level(lambda batch: mean_advantages(batch.total_rewards(), batch.groups), ppo_clipped(1 - epsilon, 1 + epsilon)),
         factor=shrunk, coupled=True,
     )  # fmt: skip

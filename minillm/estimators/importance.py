@@ -30,7 +30,7 @@ def is_token(gamma: float = 1.0) -> Estimator:
 def is_sequence() -> Estimator:
     """Return the weight of the whole episode."""
     return Estimator(
-        "is_sequence", "∇J", "c[i,t] = Π_s ρ[i,s]·R_i / N", "Precup et al. 2000, section 3",
+        "is_sequence", "∇J", "c[i,t] = Π_s ρ[i,s]·R_i / N", "Precup, Sutton & Singh 2000",
         *sequence_level(Batch.total_rewards, RATIO), factor=unbiased, off_policy=True,
     )  # fmt: skip
 
@@ -42,7 +42,7 @@ def is_truncated(c: float = 1.0) -> Estimator:
     """
     return Estimator(
         "is_truncated", "∇ of E_old[R·Φ(ρ)], Φ' = min(1, c/ρ) (at θ = θ_old and c ≥ 1: ∇J)", "c[i,t] = min(Π_s ρ[i,s], c)·R_i / N",
-        "Ionides 2008, section 2", *sequence_level(Batch.total_rewards, truncated(0.0, c)),
+        "Ionides 2008", *sequence_level(Batch.total_rewards, truncated(0.0, c)),
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def is_decision() -> Estimator:
         return (per_episode(batch) * per_decision(batch)[0]).sum()
 
     return Estimator(
-        "is_decision", "∇J", "c[i,t] = Σ_{k ≥ turn of t} ρ[i,0:k]·r[i,k] / N", "Precup et al. 2000, section 4",
+        "is_decision", "∇J", "c[i,t] = Σ_{k ≥ turn of t} ρ[i,0:k]·r[i,k] / N", "Precup, Sutton & Singh 2000",
         coefficients, surrogate, factor=unbiased, off_policy=True,
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ def mean_baseline() -> Estimator:
     $R_i - \bar R = (1-1/G)\,(R_i - \text{mean of the others})$ identically, hence the factor; a group of one has 0.
     """
     return Estimator(
-        "mean_baseline", "(1−1/G)·∇J", "c[i,t] = (R_i − mean of the group's R) / N", "Liu et al. 2025 (2503.20783), appendix A",
+        "mean_baseline", "(1−1/G)·∇J", "c[i,t] = (R_i − mean of the group's R) / N", "Liu et al. 2025 (2503.20783)",
         *constant(lambda batch: mean_advantages(batch.total_rewards(), batch.groups)), factor=shrunk, coupled=True,
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def optimal_baseline() -> Estimator:
     r"""Return REINFORCE minus the group's estimate of $b^* = E[R\|s\|^2]/E\|s\|^2$, the own sample in it: biased, at order 1/G."""
     return Estimator(
         "optimal_baseline", "∇J − E[b̂·∇log p], of order 1/G", "c[i,t] = (R_i − Σ_j R_j‖s_j‖² / Σ_j‖s_j‖²) / N",
-        "Weaver & Tao 2001; Greensmith et al. 2004, section 4", *constant(lambda batch: optimal_baseline_advantages(batch, False)),
+        "Weaver & Tao 2001; Greensmith, Bartlett & Baxter 2004", *constant(lambda batch: optimal_baseline_advantages(batch, False)),
         coupled=True, needs=("score_norms",),
     )  # fmt: skip
 
@@ -82,7 +82,7 @@ def optimal_baseline_loo() -> Estimator:
     r"""Return REINFORCE minus the estimate of $b^*$ from the group's others."""
     return Estimator(
         "optimal_baseline_loo", "∇J", "c[i,t] = (R_i − Σ_{j≠i} R_j‖s_j‖² / Σ_{j≠i}‖s_j‖²) / N",
-        "Weaver & Tao 2001; Greensmith et al. 2004, section 4", *constant(lambda batch: optimal_baseline_advantages(batch, True)),
+        "Weaver & Tao 2001; Greensmith, Bartlett & Baxter 2004", *constant(lambda batch: optimal_baseline_advantages(batch, True)),
         factor=unbiased, coupled=True, needs=("score_norms",),
     )  # fmt: skip
 
