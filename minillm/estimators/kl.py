@@ -101,7 +101,8 @@ def kl_full(beta: float = 1.0) -> Estimator:
         return terms(batch, 0.0).sum()
 
     return Estimator(
-        "kl_full", "−∇ of the frozen-context KL", "C[i,t,v] = −β·π(v)·(log π(v)/π_ref(v) + 1) / N", "Schulman 2020; Tang & Munos 2025 (2506.09477)",
+        "kl_full", "−∇ of the frozen-context KL", "C[i,t,v] = −β·π(v)·(log π(v)/π_ref(v) + 1) / N",
+        "Schulman 2020; Tang & Munos 2025 (2506.09477)",
         lambda batch: terms(batch, 1.0), surrogate, dense=True, needs=("full_log_probs", "full_ref_log_probs"),
     )  # fmt: skip
 
