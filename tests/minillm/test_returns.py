@@ -116,3 +116,28 @@ def test_inputs_are_left_alone():
     leave_one_out_advantages(returns, groups, groups)
     mean_advantages(returns, groups)
     reward_to_go(returns[None], np.ones((1, 3), bool))
+
+
+@given(
+    hnp.arrays(float, 7, elements=NUMBERS), hnp.arrays(float, 7, elements=st.sampled_from([0.0, 0.0, 0.5, 1, 3])),
+    hnp.arrays(int, 7, elements=st.integers(0, 3)),
+)  # fmt: skip
+def test_a_weighted_baseline_equals_the_loop(returns, weights, groups):
+    expected = np.zeros(7)
+    for i in range(7):
+        same = [j for j in range(7) if j != i and groups[j] == groups[i]]
+        pool = same or [j for j in range(7) if j != i]
+        w = weights[pool] if weights[pool].any() else np.ones(len(pool))
+        expected[i] = returns[i] - math.fsum(returns[pool] * w) / math.fsum(w)
+    np.testing.assert_allclose(leave_one_out_advantages(returns, groups, weights=weights), expected, atol=1e-11)
+
+
+def test_a_discount_for_each_step():
+    gamma = np.array([[0.5, 2, 7]])
+    assert reward_to_go(np.array([[1.0, 2, 4]]), gamma=gamma).tolist() == [[1 + 0.5 * 10, 2 + 2 * 4, 4]]
+
+
+def test_baselines_are_complex_safe():
+    returns, groups = np.array([1.0, 2, 5, 7]) + 1j * np.array([1e-30, 0, 3e-30, 0]), np.array([0, 0, 1, 1])
+    for f in (leave_one_out_advantages, mean_advantages):
+        np.testing.assert_allclose(f(returns, groups).imag, f(returns.imag, groups), rtol=1e-14)
