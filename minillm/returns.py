@@ -11,22 +11,25 @@ import numpy as np
 from minillm.errors import UserError
 
 
-def reward_to_go(rewards: np.ndarray, mask: np.ndarray | None = None, gamma: float = 1.0) -> np.ndarray:
-    r"""Return $G_t = r_t + \gamma\,G_{t+1}$ along the last axis.
+def reward_to_go(
+    rewards: np.ndarray, mask: np.ndarray | None = None, gamma: float | np.ndarray = 1.0
+) -> np.ndarray:
+    r"""Return $G_t = r_t + \gamma_t\,G_{t+1}$ along the last axis.
 
     Parameters
     ----------
     rewards : ndarray of shape (N, T)
     mask : bool ndarray of shape (N, T), optional
         Steps that exist. The others have return 0 and are passed over: neither their reward nor a discount counts.
-    gamma : float
+    gamma : float, or ndarray of shape (N, T)
         Discount, a step.
     """
     mask = np.ones(rewards.shape, dtype=bool) if mask is None else mask
-    returns = np.zeros_like(rewards)
-    following = np.zeros_like(rewards[..., 0])
+    gamma = np.broadcast_to(gamma, rewards.shape)
+    returns = np.zeros(rewards.shape, np.result_type(rewards, gamma))
+    following = np.zeros_like(returns[..., 0])
     for t in reversed(range(rewards.shape[-1])):
-        following = np.where(mask[..., t], rewards[..., t] + gamma * following, following)
+        following = np.where(mask[..., t], rewards[..., t] + gamma[..., t] * following, following)
         returns[..., t] = np.where(mask[..., t], following, 0)
     return returns
 
@@ -59,7 +62,7 @@ def mean_advantages(returns: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def leave_one_out_advantages(
-    returns: np.ndarray, groups: np.ndarray, episodes: np.ndarray | None = None
+    returns: np.ndarray, groups: np.ndarray, episodes: np.ndarray | None = None, weights: np.ndarray | None = None
 ) -> np.ndarray:
     r"""Return $r_i - b_i$, where $b_i$ is the mean return of the members of i's group that come from *other* episodes.
 
@@ -70,6 +73,8 @@ def leave_one_out_advantages(
         What the baseline may depend on: the prompt, that is the state.
     episodes : ndarray of shape (N,), optional
         Which episode each member comes from; each one its own when None.
+    weights : ndarray of shape (N,), optional
+        Weights of the mean; all equal when None, and where those of the others sum to 0.
 
     Returns
     -------
@@ -78,22 +83,27 @@ def leave_one_out_advantages(
         advantage is 0. Exactly 0 when all returns are equal.
     """
     episodes = np.arange(len(returns)) if episodes is None else episodes
+    _, group = np.unique(groups, return_inverse=True)
+    anyone, one = np.zeros(len(returns), dtype=np.int64), np.ones(len(returns))
     deviation = returns - returns[:1]  # a common shift cancels, and equal returns become exact zeros
-    others, number = _others(deviation, np.unique(groups, return_inverse=True)[1], episodes)
-    anyone, total = _others(deviation, np.zeros(len(returns), dtype=np.int64), episodes)
-    alone = number == 0
-    baseline = np.where(alone, anyone, others) / np.maximum(np.where(alone, total, number), 1)
-    return np.where(total == 0, 0, deviation - baseline)
+    baseline = np.zeros(len(returns), np.result_type(deviation, float))
+    rules = [(anyone, one), (anyone, weights), (group, one), (group, weights)]  # the last one that has any others counts
+    for members, weight in [(m, w) for m, w in rules if w is not None]:
+        total = _others(weight, members, episodes)
+        mean = _others(weight * deviation, members, episodes) / np.where(total == 0, 1, total)
+        baseline = np.where(total == 0, baseline, mean)
+    return np.where(_others(one, anyone, episodes) == 0, 0, deviation - baseline)
 
 
-def _others(values: np.ndarray, group: np.ndarray, episodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each i: sum and number of the values of its group that come from other episodes."""
+def _others(values: np.ndarray, group: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+    """For each i: the sum of the values of its group that come from other episodes."""
     _, own = np.unique(np.stack([group, episodes]), axis=1, return_inverse=True)
     own = own.reshape(-1)
-    sums = _sums(group, values)[group] - _sums(own, values)[own]
-    return sums, np.bincount(group)[group] - np.bincount(own)[own]
+    return _sums(group, values)[group] - _sums(own, values)[own]
 
 
 def _sums(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sum of the values under each label."""
-    return np.bincount(labels, weights=values)
+    """Sum of the values under each label, added in their order; of any dtype, complex too."""
+    sums = np.zeros(labels.max(initial=-1) + 1, np.result_type(values, float))
+    np.add.at(sums, labels, values)
+    return sums

@@ -6,6 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from minillm.errors import UserError
+
+PER_EPISODE = ("groups", "last_values", "score_norms")
+PER_VOCABULARY = ("full_log_probs", "full_ref_log_probs", "q")
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -54,14 +59,58 @@ class Batch:
     q: np.ndarray | None = None
     score_norms: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        N, T = self.mask.shape
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            wanted: tuple = (N,) if field.name in PER_EPISODE else (N, T)
+            wanted += value.shape[2:] if field.name in PER_VOCABULARY else ()
+            if value.shape != wanted or (field.name in PER_VOCABULARY and value.ndim != 3):
+                raise UserError(f"{field.name} must have shape {_shape_name(field.name)} with (N, T) = {N, T}, got {value.shape}")
+
     def __len__(self) -> int:
-        return len(self.rewards)
+        return len(self.mask)
+
+    def given(self, name: str) -> np.ndarray:
+        """Return the field ``name`` with 0 off the mask (selected, so what stands there need not be finite).
+
+        Raises
+        ------
+        UserError
+            If the batch does not have it.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise UserError(f"this estimator needs {name}, which the batch does not have")
+        return value if name in PER_EPISODE else np.where(self.mask.reshape(self.mask.shape + (1,) * (value.ndim - 2)), value, 0)
 
     @property
     def old(self) -> np.ndarray:
-        """Log-probabilities under the policy that sampled: ``old_log_probs``, or ``log_probs``."""
-        return self.log_probs if self.old_log_probs is None else self.old_log_probs
+        """Log-probabilities under the policy that sampled, a constant: ``old_log_probs``, or the value of ``log_probs``."""
+        return self.log_probs.real if self.old_log_probs is None else self.old_log_probs
+
+    def log_ratio(self) -> np.ndarray:
+        r"""Return $\log\pi_\theta/\pi_{old}$ of each token (N, T), 0 off the mask; exactly 0 where the two are equal."""
+        return self.given("log_probs") - np.where(self.mask, self.old, 0)
+
+    def lengths(self) -> np.ndarray:
+        """Return the number of sampled tokens of each episode (N,)."""
+        return self.mask.sum(axis=-1)
+
+    def episode_sums(self, x: np.ndarray) -> np.ndarray:
+        """Return the sums of x (N, T) over the sampled tokens of each episode (N,).
+
+        Added one after another, so that tokens of the mask's other side in between change no bit (``sum`` adds in pairs).
+        """
+        start = np.zeros((len(x), 1), x.dtype)
+        return np.add.accumulate(np.concatenate([start, np.where(self.mask, x, 0)], axis=1), axis=1)[:, -1]
 
     def total_rewards(self) -> np.ndarray:
         """Return the sum of rewards of each episode (N,)."""
-        return np.where(self.mask, self.rewards, 0).sum(axis=-1)
+        return self.episode_sums(self.rewards)
+
+
+def _shape_name(field: str) -> str:
+    return "(N,)" if field in PER_EPISODE else "(N, T, V)" if field in PER_VOCABULARY else "(N, T)"
