@@ -55,8 +55,6 @@ class Moments:
 def moments(setting: Setting, estimator: Estimator, G: int) -> Moments:
     r"""Return the moments of an estimator over batches of G episodes of one start; of one episode if it is not coupled.
 
-    The episodes come from π_θ, or from the setting's old policy if the estimator ``needs`` ``old_log_probs``.
-
     Raises
     ------
     ValueError
@@ -70,23 +68,22 @@ def moments(setting: Setting, estimator: Estimator, G: int) -> Moments:
 
 def enumerate_estimates(setting: Setting, estimator: Estimator, G: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all M values of an estimate as rows (M, K·V) over the scores, their probabilities (M,), and which are exactly 0."""
-    p = setting.probabilities(setting.log_old) if "old_log_probs" in estimator.needs else setting.p
     if not estimator.coupled:
-        rows = np.arange(len(p))
+        rows = np.arange(len(setting.drawn))
         c = len(rows) * _checked(estimator, setting, rows)
-        return setting.spread(c), p, ~c.reshape(len(rows), -1).any(axis=1)
-    rows, weights = tuples(setting, p, G)
+        return setting.spread(c), setting.drawn, ~c.reshape(len(rows), -1).any(axis=1)
+    rows, weights = tuples(setting, G)
     c = tuple_coefficients(setting, estimator, rows)
     W = setting.spread(c.reshape(-1, *c.shape[2:]), rows.reshape(-1)).reshape(len(rows), G, -1).sum(axis=1)
     return W, weights, ~c.reshape(len(rows), -1).any(axis=1)
 
 
-def tuples(setting: Setting, p: np.ndarray, G: int) -> tuple[np.ndarray, np.ndarray]:
+def tuples(setting: Setting, G: int) -> tuple[np.ndarray, np.ndarray]:
     """Return every multiset of G episodes with the same start (M, G), and the probability of drawing it in any order (M,)."""
     start = setting.bed.start
     rows, orders = _multisets(tuple(start.tolist()), G)
     starts = start[rows[:, 0]]
-    return rows, orders * p[rows].prod(axis=1) / setting.bed.mdp.start[starts] ** (G - 1)
+    return rows, orders * setting.drawn[rows].prod(axis=1) / setting.bed.mdp.start[starts] ** (G - 1)
 
 
 def tuple_coefficients(setting: Setting, estimator: Estimator, rows: np.ndarray) -> np.ndarray:

@@ -36,7 +36,9 @@ class Setting:
     bed : Bed
     policy : callable, θ (P,) → logits (K, V) and their Jacobian (K·V, P)
     theta, old_theta, ref_theta : ndarray of shape (P,)
-        The policy, the one that sampled (where an estimator says that it needs one), and the reference.
+        The policy, an older one, and the reference.
+    off_policy : bool
+        Whether the episodes come from the older policy; from the policy itself otherwise.
     """
 
     name: str
@@ -45,10 +47,15 @@ class Setting:
     theta: np.ndarray
     old_theta: np.ndarray
     ref_theta: np.ndarray
+    off_policy: bool = False
 
     def at(self, theta: np.ndarray) -> Setting:
         """Return the same setting at another θ; the two other policies stay."""
         return dataclasses.replace(self, theta=theta)
+
+    def sampled_from_old(self) -> Setting:
+        """Return the same setting with episodes of the older policy."""
+        return dataclasses.replace(self, off_policy=True)
 
     @cached_property
     def at_theta(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,6 +100,11 @@ class Setting:
         return self.probabilities(self.log_pi)
 
     @cached_property
+    def drawn(self) -> np.ndarray:
+        """Probabilities (E,) under the policy that samples."""
+        return self.probabilities(self.log_old) if self.off_policy else self.p
+
+    @cached_property
     def J(self) -> Any:
         r"""$\sum_i p_i R_i$."""
         return (self.p * self.bed.returns).sum()
@@ -122,7 +134,7 @@ class Setting:
 
     @cached_property
     def whole(self) -> Batch:
-        """All E episodes as one batch, every optional field exact (``values`` and ``q`` are those of the policy at θ)."""
+        """All E episodes as one batch, every optional field exact; ``values`` and ``q`` are those of the policy that samples."""
         bed, L = self.bed, self.log_pi
         values, q = self._values()
         taken = (self._taken(table) for table in (L, self.log_old, self.log_ref))
@@ -142,7 +154,7 @@ class Setting:
         r"""$V$ (E, T) and $Q$ (E, T, V): the mean reward to go over the episodes that share a history, and a history and a token."""
         bed, V = self.bed, self.bed.vocab_size
         nodes, tokens = bed.nodes[bed.mask], bed.tokens[bed.mask]
-        weight = np.broadcast_to(self.p[:, None], bed.mask.shape)[bed.mask]
+        weight = np.broadcast_to(self.drawn[:, None], bed.mask.shape)[bed.mask]
         sums = np.zeros((2, int(bed.nodes.max()) + 1, V), weight.dtype)
         np.add.at(sums[0], (nodes, tokens), weight)
         np.add.at(sums[1], (nodes, tokens), weight * bed.rewards_to_go[bed.mask])
@@ -152,10 +164,10 @@ class Setting:
         return values, q
 
     def batch(self, rows: np.ndarray, needs: tuple[str, ...] = ()) -> Batch:
-        """Return episodes as a batch; of the optional fields those that ``needs`` names, and no others."""
+        """Return episodes as a batch; of the optional fields those that ``needs`` names, and ``old_log_probs`` if off-policy."""
         whole = self.whole
-        required = ("log_probs", "mask", "rewards", "groups", "turns")
-        return Batch(**{name: getattr(whole, name)[rows] for name in (*required, *needs)})
+        fields = {"log_probs", "mask", "rewards", "groups", "turns", *needs, *["old_log_probs"] * self.off_policy}
+        return Batch(**{name: getattr(whole, name)[rows] for name in fields})
 
 
 def tabular(bed: Bed) -> Policy:
