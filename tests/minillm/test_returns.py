@@ -91,7 +91,7 @@ def test_equal_rewards_have_advantages_of_exactly_zero():
 
 
 def test_a_group_of_equal_rewards_beside_another_group_has_advantages_of_exactly_zero():
-    returns, groups = np.array([0.35, 1 / 3, 1 / 3, 1 / 3, 0.9]), np.array([0, 1, 1, 1, 0])
+    returns, groups = np.array([0.2, 1.0, 1.0, 1.0, 0.9]), np.array([0, 1, 1, 1, 0])
     for advantages in (leave_one_out_advantages, mean_advantages):
         assert (advantages(returns, groups)[1:4] == 0).all()
     weights = np.array([0.3, 0.1, 0.2, 0.7, 0.4])
