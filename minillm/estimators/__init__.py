@@ -3,6 +3,6 @@ r"""Policy-gradient estimators: from a batch of episodes to one coefficient a to
 from minillm.estimators.batch import Batch
 from minillm.estimators.estimator import ESTIMATORS, Estimator, register
 
-from minillm.estimators import reinforce  # noqa: F401  isort: skip
+from minillm.estimators import actor_critic, clipped, cloning, entropy, importance, kl, reinforce  # noqa: F401  isort: skip
 
 __all__ = ["ESTIMATORS", "Batch", "Estimator", "register"]

@@ -95,6 +95,10 @@ class Batch:
         r"""Return $\log\pi_\theta/\pi_{old}$ of each token (N, T), 0 off the mask; exactly 0 where the two are equal."""
         return self.given("log_probs") - np.where(self.mask, self.old, 0)
 
+    def ref_log_ratio(self) -> np.ndarray:
+        r"""Return $\log\pi_\theta/\pi_{ref}$ of each token (N, T), 0 off the mask."""
+        return self.given("log_probs") - self.given("ref_log_probs")
+
     def lengths(self) -> np.ndarray:
         """Return the number of sampled tokens of each episode (N,)."""
         return self.mask.sum(axis=-1)

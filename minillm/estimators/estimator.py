@@ -42,6 +42,9 @@ class Estimator:
         Episodes of a group enter each other's coefficients: the expectation is over all G-tuples.
     needs : tuple of str
         The optional fields of :class:`Batch` that must be there.
+    off_policy : bool
+        The label holds for episodes of any ``old_log_probs``; otherwise it is about episodes of the current policy, where all
+        ratios are 1.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Estimator:
     dense: bool = False
     coupled: bool = False
     needs: tuple[str, ...] = ()
+    off_policy: bool = False
 
 
 ESTIMATORS: dict[str, Estimator] = {}
