@@ -1,7 +1,7 @@
 r"""Mean and covariance of an estimator's $\hat g$ in a :class:`~minillm.lab.setting.Setting`, by enumeration.
 
-An estimator that is not coupled treats each episode alone, so its moments are those of one episode: E terms. A coupled one is
-evaluated on every multiset of G episodes with the same start, each with the multinomial number of its orders,
+An estimator that is not coupled treats each episode alone, so its moments are those of batches of one: G = 1 in what follows. A
+coupled one is evaluated on every multiset of G episodes with the same start, each with the multinomial number of its orders,
 
 $$E[\hat g] = \sum_s \mu(s) \sum_{\{i_1,\dots,i_G\}} \frac{G!}{\prod_i m_i!}\prod_j p(i_j\mid s)\;\hat g(i_1,\dots,i_G),$$
 
@@ -68,13 +68,9 @@ def moments(setting: Setting, estimator: Estimator, G: int) -> Moments:
 
 def enumerate_estimates(setting: Setting, estimator: Estimator, G: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return all M values of an estimate as rows (M, K·V) over the scores, their probabilities (M,), and which are exactly 0."""
-    if not estimator.coupled:
-        rows = np.arange(len(setting.drawn))
-        c = len(rows) * _checked(estimator, setting, rows)
-        return setting.spread(c), setting.drawn, ~c.reshape(len(rows), -1).any(axis=1)
-    rows, weights = tuples(setting, G)
+    rows, weights = tuples(setting, G if estimator.coupled else 1)
     c = tuple_coefficients(setting, estimator, rows)
-    W = setting.spread(c.reshape(-1, *c.shape[2:]), rows.reshape(-1)).reshape(len(rows), G, -1).sum(axis=1)
+    W = setting.spread(c.reshape(-1, *c.shape[2:]), rows.reshape(-1)).reshape(*rows.shape, -1).sum(axis=1)
     return W, weights, ~c.reshape(len(rows), -1).any(axis=1)
 
 

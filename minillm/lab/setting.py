@@ -137,8 +137,7 @@ class Setting:
         """All E episodes as one batch, every optional field exact; ``values`` and ``q`` are those of the policy that samples."""
         bed, L = self.bed, self.log_pi
         values, q = self._values()
-        taken = (self._taken(table) for table in (L, self.log_old, self.log_ref))
-        log_probs, old, ref = taken
+        log_probs, old, ref = (self._taken(table) for table in (L, self.log_old if self.off_policy else L, self.log_ref))
         episode_scores = self.spread(bed.mask.astype(L.dtype)) @ self.scores
         full, full_ref = (np.where(bed.mask[..., None], table[bed.context], beds.ELSEWHERE) for table in (L, self.log_ref))
         return Batch(
@@ -164,9 +163,9 @@ class Setting:
         return values, q
 
     def batch(self, rows: np.ndarray, needs: tuple[str, ...] = ()) -> Batch:
-        """Return episodes as a batch; of the optional fields those that ``needs`` names, and ``old_log_probs`` if off-policy."""
+        """Return episodes as a batch; of the optional fields ``old_log_probs`` and those that ``needs`` names."""
         whole = self.whole
-        fields = {"log_probs", "mask", "rewards", "groups", "turns", *needs, *["old_log_probs"] * self.off_policy}
+        fields = {"log_probs", "mask", "rewards", "groups", "turns", "old_log_probs", *needs}
         return Batch(**{name: getattr(whole, name)[rows] for name in fields})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minillm.lab.differentiate import complex_gradient
+from minillm.lab.differentiate import complex_step
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
@@ -49,18 +49,23 @@ def gradient_noise_scale(trace: float, gradient: np.ndarray) -> float:
     return float(trace / (gradient @ gradient))
 
 
-def asymmetry(field: Callable[[np.ndarray], np.ndarray], theta: np.ndarray) -> float:
+def asymmetry(field: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, directions: int | None = None) -> float:
     r"""Return $\|A - A^\top\|_F / \|A\|_F$ of the Jacobian $A = \partial F/\partial\theta$, by complex step.
 
     A field is the gradient of some function near θ only if its Jacobian, that function's Hessian, is symmetric (Schwarz); a value
-    above rounding proves that no such function exists. Rounding where F is zero all around.
+    above rounding proves that no such function exists.
 
     Parameters
     ----------
     field : callable, θ (P,) → F (P,)
         Complex-safe.
     theta : real ndarray of shape (P,)
+    directions : int, optional
+        Look at $Q^\top A\,Q$ instead, Q being that many orthonormal directions drawn with seed 0: as many evaluations of the field,
+        not P, and as good a proof.
     """
-    jacobian = complex_gradient(field, theta)
-    size = float(np.linalg.norm(jacobian))
-    return float(np.linalg.norm(jacobian - jacobian.T)) / size if size else 0.0
+    Q = np.eye(theta.size)
+    if directions is not None and directions < theta.size:
+        Q = np.linalg.qr(np.random.default_rng(0).normal(size=(theta.size, directions)))[0]
+    A = np.stack([complex_step(field, theta, q) for q in Q.T]) @ Q
+    return float(np.linalg.norm(A - A.T) / np.linalg.norm(A))
