@@ -1,8 +1,8 @@
 r"""Importance weights: episodes of an old policy, the gradient at the current one.
 
 For an episode τ of $\pi_{old}$, $J(\theta) = E_{old}[\rho(\tau)\,R]$ with $\rho(\tau) = \prod_t\pi_\theta/\pi_{old}$, for every θ.
-So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. A reward depends on no token after it, so the product may stop at its decision
-(Precup, Sutton & Singh 2000). A product over one token alone forgets that the contexts are those of the old policy.
+So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. A reward depends on no token after it, so the product may stop
+at its decision (Precup, Sutton & Singh 2000). A product over one token alone forgets that the contexts are the old policy's.
 """
 
 from __future__ import annotations
