@@ -83,7 +83,7 @@ def vtrace_policy_gradient(gamma: float = 1.0, lam: float = 1.0, rho_bar: float 
     return Estimator(
         "vtrace", "no gradient of any function (at θ = θ_old: a2c's)", "c[i,t] = min(ρ̄, ρ)·(r + γv' − V) / N, v by V-trace",
         "Espeholt et al. 2018, eq. 1 and section 4.2",
-        lambda batch: np.where(batch.mask, per_episode(batch) * vtrace(batch, gamma, lam, rho_bar, c_bar), 0),
+        lambda batch: per_episode(batch) * vtrace(batch, gamma, lam, rho_bar, c_bar),
         needs=("values",),
     )  # fmt: skip
 
