@@ -107,7 +107,8 @@ def next_values(batch: Batch) -> np.ndarray:
 def gae(batch: Batch, gamma: float = 1.0, lam: float = 0.95) -> np.ndarray:
     r"""Return $\hat A_t = \sum_l(\gamma\lambda)^l\,\delta_{t+l}$ (N, T), $\delta_t = r_t + \gamma V_{t+1} - V_t$.
 
-    Schulman et al. 2016, eq. 16. With λ = 1 the values telescope: $\hat A_t = \sum_l\gamma^l r_{t+l} + \gamma^{T-t}V_T - V_t$, where $V_T$ is ``last_values``.
+    Schulman et al. 2016, eq. 16. With λ = 1 the values telescope, and $\hat A_t = \sum_l\gamma^l r_{t+l} + \gamma^{T-t}V_T - V_t$,
+    where $V_T$ is ``last_values``.
     """
     delta = batch.given("rewards") + gamma * next_values(batch) - batch.given("values")
     return reward_to_go(delta, batch.mask, gamma * lam)
@@ -124,4 +125,4 @@ def vtrace(batch: Batch, gamma: float, lam: float, rho_bar: float, c_bar: float)
     c = lam * np.where(ratio.real > c_bar, c_bar, ratio)
     values, after = batch.given("values"), next_values(batch)
     surprise = reward_to_go(rho * (batch.given("rewards") + gamma * after - values), batch.mask, gamma * c)
-    return rho * (batch.given("rewards") + gamma * (after + at_next(batch, surprise, 0.0)) - values)
+    return np.where(batch.mask, rho * (batch.given("rewards") + gamma * (after + at_next(batch, surprise, 0.0)) - values), 0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.estimators.batch import Batch
+from minillm.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Estimator:
     source : str
         Paper and equation.
     coefficients : callable, Batch → ndarray
-        Of shape (N, T), exactly 0 off the mask; (N, T, V) if dense.
+        Of shape (N, T), exactly 0 off the mask; (N, T, V) if dense. (:mod:`minillm.estimators.action_sets` has a batch of its own.)
     surrogate : callable, Batch → scalar, optional
         F of ``log_probs`` (``full_log_probs`` if dense) with ∂F/∂ℓ = coefficients, complex-safe; None if there is no such function.
     factor : callable, G → float, optional
@@ -51,8 +51,8 @@ class Estimator:
     objective: str
     formula: str
     source: str
-    coefficients: Callable[[Batch], np.ndarray]
-    surrogate: Callable[[Batch], Any] | None = None
+    coefficients: Callable[[Any], np.ndarray]
+    surrogate: Callable[[Any], Any] | None = None
     factor: Callable[[int], float] | None = None
     dense: bool = False
     coupled: bool = False
@@ -64,6 +64,8 @@ ESTIMATORS: dict[str, Estimator] = {}
 
 
 def register(estimator: Estimator) -> Estimator:
-    """Add an estimator to ``ESTIMATORS`` under its name, and return it."""
+    """Add an estimator to ``ESTIMATORS`` under its name, and return it; a name that is taken is an error."""
+    if estimator.name in ESTIMATORS:
+        raise UserError(f"there is an estimator named {estimator.name} already")
     ESTIMATORS[estimator.name] = estimator
     return estimator

@@ -1,8 +1,8 @@
 r"""Importance weights: episodes of an old policy, the gradient at the current one.
 
 For an episode τ of $\pi_{old}$, $J(\theta) = E_{old}[\rho(\tau)\,R]$ with $\rho(\tau) = \prod_t\pi_\theta/\pi_{old}$, for every θ.
-So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. A reward depends on no token after it, so the product may stop at its decision
-(Precup, Sutton & Singh 2000). A product over one token alone forgets that the contexts are those of the old policy.
+So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. A reward depends on no token after it, so the product may stop
+at its decision (Precup, Sutton & Singh 2000). A product over one token alone forgets that the contexts are the old policy's.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def vtrace_policy_gradient(gamma: float = 1.0, lam: float = 1.0, rho_bar: float 
     return Estimator(
         "vtrace", "no gradient of any function (at θ = θ_old: a2c's)", "c[i,t] = min(ρ̄, ρ)·(r + γv' − V) / N, v by V-trace",
         "Espeholt et al. 2018, eq. 1 and section 4.2",
-        lambda batch: np.where(batch.mask, per_episode(batch) * vtrace(batch, gamma, lam, rho_bar, c_bar), 0),
+        lambda batch: per_episode(batch) * vtrace(batch, gamma, lam, rho_bar, c_bar),
         needs=("values",),
     )  # fmt: skip
 
