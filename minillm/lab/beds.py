@@ -120,7 +120,8 @@ def enumerate_bed(
     T = max(sum(len(tokens) + gap for _, tokens, _, _ in moves) for _, moves in walks) - gap
     rows = [_layout(moves, prompts, gap, T) for _, moves in walks]
     contexts = sorted({context for row in rows for context in row["contexts"] if context is not None})
-    number, nodes = {context: k for k, context in enumerate(contexts)}, {}
+    number = {context: k for k, context in enumerate(contexts)}
+    nodes: dict[Any, int] = {}
     mask = np.array([[context is not None for context in row["contexts"]] for row in rows])
     turns = np.array([row["turns"] for row in rows])
     return Bed(
@@ -207,7 +208,7 @@ def token_walk() -> Bed:
         "walk", start={0: 1.0}, actions=["0", "1", "2"], outcomes=outcomes, terminal=lambda x: x == 3, text=str, horizon=3,
         invalid_reward=0.0,
     )  # fmt: skip
-    prompts = [(0, int(text)) if text != "3" else () for text in mdp.state_texts.tolist()]
+    prompts: list[tuple[int, ...]] = [(0, int(text)) if text != "3" else () for text in mdp.state_texts.tolist()]
     return enumerate_bed("token walk", mdp, 3, prompts, [((v,), v) for v in range(3)])
 
 

@@ -1,8 +1,9 @@
 r"""The bias of :func:`minillm.objectives.reinforce` and :func:`minillm.training.coefficients`, by enumeration.
 
-Each function yields labels and $\|E[\hat g] - \alpha\nabla J\|/\|\nabla J\|$ with the α that the documentation names: zero, up to rounding, if
-the label is true. The registered estimators have theirs in :mod:`minillm.lab.estimators`.
+Each function yields labels and $\|E[\hat g] - \alpha\nabla J\|/\|\nabla J\|$ with the α that the documentation names: zero, up to rounding,
+if the label is true. The registered estimators have theirs in :mod:`minillm.lab.estimators`.
 """
+
 from __future__ import annotations
 
 import itertools

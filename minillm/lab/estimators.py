@@ -8,7 +8,7 @@ $E[\hat g]$ is from ∇J, and the noise.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from minillm.lab.labels import claims
 from minillm.lab.moments import moments
 from minillm.lab.setting import Setting, settings
 from minillm.lab.statistics import gradient_noise_scale
+
+ROUNDING = 1e-12  # an expectation that is no longer than this, beside ∇J, has no direction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,14 @@ def rows(G: int = 2, on_row: Callable[[Row], None] = lambda row: None) -> list[R
     return measured
 
 
+def worst_biases(G: int = 2) -> Iterator[tuple[str, float]]:
+    """Yield, for each bed and policy, the largest bias of all registered estimators against what their labels say."""
+    known = [(estimator, claim) for estimator in ESTIMATORS.values() for claim in claims(estimator) if claim.target is not None]
+    for setting in settings():
+        worst = max(claim.measure(setting, estimator, G) for estimator, claim in known)
+        yield f"{len({e.name for e, _ in known})} estimators against their labels, groups of {G}, {setting.name}", worst
+
+
 def row(estimator: Estimator, policies: list[Setting], G: int) -> Row:
     """Measure one estimator; the first of the policies gives the numbers against ∇J.
 
@@ -91,9 +101,6 @@ def row(estimator: Estimator, policies: list[Setting], G: int) -> Row:
     )  # fmt: skip
 
 
-ROUNDING = 1e-12  # an expectation that is no longer than this, beside ∇J, has no direction
-
-
 def table(measured: list[Row], G: int) -> str:
     """Return the rows as text: the numbers with the labels, then the formulas with their sources."""
     setting = settings()[0]
@@ -103,13 +110,14 @@ def table(measured: list[Row], G: int) -> str:
         "",
         f"{'':{name}}  {'declared objective':{objective}}     bias    asym  err ∇J  cos ∇J  variance   noise   dead",
     ]
-    for row in measured:
-        lines.append(
-            f"{row.name:{name}}  {row.objective:{objective}}  {_small(row.bias)} {_small(row.asymmetry)}  {_fixed(row.error, 6)}"
-            f"  {row.cosine:6.3f}  {_fixed(row.variance, 8)}  {_fixed(row.noise_scale, 6)}  {row.dead:5.3f}{'' if row.proved else '  NOT PROVED'}"
-        )
+    lines += [f"{row.name:{name}}  {row.objective:{objective}}  {_numbers(row)}" for row in measured]
     lines += ["", *(f"{row.name:{name}}  {row.formula}   [{row.source}]" for row in measured)]
     return "\n".join(lines)
+
+
+def _numbers(row: Row) -> str:
+    against = f"{_fixed(row.error, 6)}  {row.cosine:6.3f}  {_fixed(row.variance, 8)}  {_fixed(row.noise_scale, 6)}  {row.dead:5.3f}"
+    return f"{_small(row.bias)} {_small(row.asymmetry)}  {against}{'' if row.proved else '  NOT PROVED'}"
 
 
 def as_json(measured: list[Row], G: int) -> dict[str, Any]:

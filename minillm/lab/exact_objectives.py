@@ -69,15 +69,15 @@ def contexts_of_old(setting: Setting, L: np.ndarray, G: int) -> Any:
 
 
 def clipped(setting: Setting, L: np.ndarray, G: int) -> Any:
-    r"""$E_{old}\big[\sum_t \min(\rho_t A_t, \mathrm{clip}(\rho_t)\,A_t)\big]$ with $A_t = \sum_l \lambda^l\delta_{t+l}$ of the old policy's V."""
-    bed, whole = setting.bed, setting.whole
+    r"""$E_{old}\big[\sum_t\min(\rho_tA_t, \mathrm{clip}(\rho_t)\,A_t)\big]$, $A_t = \sum_l\lambda^l\delta_{t+l}$ with the V of the old policy."""
+    bed, V = setting.bed, setting.whole.given("values")
     rho = np.exp(taken(setting, L) - taken(setting, setting.log_old))
     total = np.zeros_like(rho[:, 0])
     for i, steps in enumerate(map(np.flatnonzero, bed.mask)):
         A, following = 0.0, 0.0
         for t in steps[::-1]:
-            A = bed.rewards[i, t] + following - whole.values[i, t] + LAMBDA * A
-            following = whole.values[i, t]
+            A = bed.rewards[i, t] + following - V[i, t] + LAMBDA * A
+            following = V[i, t]
             bound = (1 + CLIP if rho[i, t].real > 1 else 1 - CLIP) if abs(rho[i, t].real - 1) > CLIP else rho[i, t]
             total[i] += rho[i, t] * A if (rho[i, t] * A).real < (bound * A).real else bound * A
     return (setting.drawn * total).sum()

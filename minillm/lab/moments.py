@@ -22,7 +22,8 @@ import numpy as np
 from minillm.estimators import Estimator
 from minillm.lab.setting import Setting
 
-PROBES = 16  # batches that are evaluated alone before all are evaluated together
+PROBES = 16  # batches that are evaluated alone, to compare with all evaluated together
+CHUNK = 128  # batches in one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def enumerate_estimates(setting: Setting, estimator: Estimator, G: int) -> tuple
     rows, weights = tuples(setting, G if estimator.coupled else 1)
     c = tuple_coefficients(setting, estimator, rows)
     W = setting.spread(c.reshape(-1, *c.shape[2:]), rows.reshape(-1)).reshape(*rows.shape, -1).sum(axis=1)
-    return W, weights, ~c.reshape(len(rows), -1).any(axis=1)
+    return W, weights, np.asarray((c == 0).reshape(len(rows), -1).all(axis=1))
 
 
 def tuples(setting: Setting, G: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,16 +86,20 @@ def tuples(setting: Setting, G: int) -> tuple[np.ndarray, np.ndarray]:
 def tuple_coefficients(setting: Setting, estimator: Estimator, rows: np.ndarray) -> np.ndarray:
     """Return the coefficients of M batches of G episodes, ``rows`` (M, G): (M, G, T), or (M, G, T, V) if dense.
 
-    All batches are evaluated in one call, as groups of one batch of M·G episodes, if the estimator couples no more than the members
-    of a group (some of the batches, evaluated alone, tell); one by one otherwise.
+    Many batches are evaluated in one call, as groups of one batch, if the estimator couples no more than the members of a group
+    (some of the batches, evaluated alone, tell); one by one otherwise.
     """
-    M, G = rows.shape
-    alone = {m: _checked(estimator, setting, rows[m]) for m in np.linspace(0, M - 1, min(M, PROBES)).astype(int)}
-    together = M * _checked(estimator, setting, rows.reshape(-1), np.repeat(np.arange(M), G))
-    together = together.reshape(M, G, *together.shape[1:])
-    if all(np.abs(together[m] - c).max() <= 1e-12 * np.abs(c).max(initial=1) for m, c in alone.items()):
+    some = {m: _checked(estimator, setting, rows[m]) for m in np.linspace(0, len(rows) - 1, min(len(rows), PROBES)).astype(int)}
+    together = np.concatenate([_together(setting, estimator, rows[m : m + CHUNK]) for m in range(0, len(rows), CHUNK)])
+    if all(np.abs(together[m] - c).max() <= 1e-12 * np.abs(c).max(initial=1) for m, c in some.items()):
         return together
     return np.stack([_checked(estimator, setting, i) for i in rows])
+
+
+def _together(setting: Setting, estimator: Estimator, rows: np.ndarray) -> np.ndarray:
+    M, G = rows.shape
+    c = M * _checked(estimator, setting, rows.reshape(-1), np.repeat(np.arange(M), G))
+    return c.reshape(M, G, *c.shape[1:])
 
 
 def field(setting: Setting, estimator: Estimator, G: int) -> Callable[[np.ndarray], np.ndarray]:

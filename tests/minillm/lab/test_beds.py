@@ -31,7 +31,8 @@ def test_the_published_bed_is_the_stored_one():
 
 @pytest.mark.parametrize("bed", made(), ids=lambda bed: bed.name)
 def test_episodes_are_all_different_and_their_probabilities_sum_to_one(bed):
-    rows = {(*row.tolist(), start) for row, start in zip(np.concatenate([bed.nodes, bed.tokens, bed.rewards], axis=1), bed.start, strict=True)}
+    episodes = np.concatenate([bed.nodes, bed.tokens, bed.rewards, bed.start[:, None]], axis=1)
+    rows = {tuple(row.tolist()) for row in episodes}
     assert len(rows) == len(bed.chance)
     for seed in range(3):
         z = np.random.default_rng(seed).normal(size=(len(bed.contexts), bed.vocab_size))

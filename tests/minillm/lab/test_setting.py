@@ -75,7 +75,8 @@ def test_a_batch_holds_what_is_asked_for_and_no_more(published):
     batch = published.batch(np.array([3, 3, 1]), ("values",))
     assert batch.values.shape == (3, 3)
     assert batch.q is None
-    assert batch.old_log_probs is None
+    np.testing.assert_array_equal(batch.old_log_probs, batch.log_probs)
+    assert np.abs(published.sampled_from_old().batch(np.array([3])).log_ratio()).max() > 0.01
     np.testing.assert_array_equal(batch.rewards[0], published.bed.rewards[3])
 
 
