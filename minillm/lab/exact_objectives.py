@@ -69,7 +69,7 @@ def contexts_of_old(setting: Setting, L: np.ndarray, G: int) -> Any:
 
 
 def clipped(setting: Setting, L: np.ndarray, G: int) -> Any:
-    r"""$E_{old}\big[\sum_t\min(\rho_tA_t, \mathrm{clip}(\rho_t)\,A_t)\big]$, $A_t = \sum_l\lambda^l\delta_{t+l}$ with the V of the old policy."""
+    r"""$E_{old}[\sum_t\min(\rho_tA_t, \mathrm{clip}(\rho_t)A_t)]$, $A_t = \sum_l\lambda^l\delta_{t+l}$ with the old policy's V."""
     bed, V = setting.bed, setting.whole.given("values")
     rho = np.exp(taken(setting, L) - taken(setting, setting.log_old))
     total = np.zeros_like(rho[:, 0])
