@@ -19,22 +19,38 @@ from minillm.ops import (
     attention_backward,
     embedding,
     embedding_backward,
+    gelu,
+    gelu_backward,
     gelu_new,
     gelu_new_backward,
     layernorm,
     layernorm_backward,
     linear,
     linear_backward,
+    relu,
+    relu_backward,
+    silu,
+    silu_backward,
 )
 from minillm.parameters import Parameters
 
 Write = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
+def activation(name: str) -> tuple[Callable, Callable]:
+    """Return the activation of that name (as in ``activation_function``) and its backward."""
+    return {
+        "gelu_new": (gelu_new, gelu_new_backward),
+        "gelu": (gelu, gelu_backward),
+        "relu": (relu, relu_backward),
+        "silu": (silu, silu_backward),
+    }[name]
+
+
 def block(
     h: np.ndarray,
     theta: Parameters,
-    name: str,
+    layer: int,
     config: GPTConfig,
     shape: tuple[int, int],
     visible: np.ndarray,
@@ -48,8 +64,8 @@ def block(
     ----------
     h : ndarray of shape (B·T, C)
     theta : Parameters
-    name : str
-        Prefix of the block's parameters, ``"h.0."``.
+    layer : int
+        The block's number, from 0; its parameters are named ``"h.{layer}.…"``.
     config : GPTConfig
     shape : (B, T)
     visible : bool ndarray that broadcasts to (B, H, T, keys)
@@ -66,11 +82,14 @@ def block(
     cache : tuple for :func:`block_backward`, or None
     """
     B, T = shape
-    eps = config.layer_norm_epsilon
+    name, eps, factor = f"h.{layer}.", config.layer_norm_epsilon, config.query_factor(layer)
+    act, act_backward = activation(config.activation_function)
     picked = None
     x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps)
     qkv, c_attn = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
     q, k, v = qkv.reshape(B, T, 3, config.n_head, -1).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
+    if factor != 1:
+        q = q * factor
     if at is not None:
         h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
         q = np.take_along_axis(q, at[:, None, :, None], axis=2)
@@ -83,31 +102,35 @@ def block(
     a = np.add(h, o, out=o)
     x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
     u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
-    g, gelu = gelu_new(u, keep)
+    g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
     m += a
-    return m, (ln_1, c_attn, picked, attended, attn_proj, ln_2, c_fc, gelu, mlp_proj) if keep else None
+    kept = (ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj)
+    return m, kept if keep else None
 
 
 def block_backward(
-    dh: np.ndarray, cache: tuple, gradient: Parameters, name: str, shape: tuple[int, int]
+    dh: np.ndarray, cache: tuple, gradient: Parameters, layer: int, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return the gradient (B·T, C) of the block's input, and write those of its parameters into ``gradient``."""
-    ln_1, c_attn, picked, attended, attn_proj, ln_2, c_fc, gelu, mlp_proj = cache
+    ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj = cache
     B, T = shape
 
-    def through(layer: str, backward: Callable, dy: np.ndarray, kept: tuple) -> np.ndarray:
-        dx, gradient[name + layer + ".weight"][...], gradient[name + layer + ".bias"][...] = backward(dy, kept)
+    def through(part: str, backward: Callable, dy: np.ndarray, kept: tuple) -> np.ndarray:
+        name = f"h.{layer}.{part}"
+        dx, gradient[name + ".weight"][...], gradient[name + ".bias"][...] = backward(dy, kept)
         return dx
 
     dg = through("mlp.c_proj", linear_backward, dh, mlp_proj)
-    du = gelu_new_backward(dg, gelu)
+    du = act_backward(dg, bent)
     dx = through("mlp.c_fc", linear_backward, du, c_fc)
     da = through("ln_2", layernorm_backward, dx, ln_2)
     da += dh
     dmerged = through("attn.c_proj", linear_backward, da, attn_proj)
     H, D = attended[0].shape[1::2]
     dq, dk, dv = attention_backward(dmerged.reshape(B, -1, H, D).swapaxes(1, 2), attended)
+    if factor != 1:
+        dq *= factor
     if picked is not None:
         da = embedding_backward(da, picked)
         rows = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked)

@@ -11,6 +11,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ DAMAGE = (
 FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "checkpoint.npz", "summary.json", "curve.png")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside ``path``, sync, then rename: at every moment the file is either the old one or the new one, whole.
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write bytes, or pieces of them, beside ``path``, sync, then rename: at every moment the file is the old one or the new one, whole.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -7,7 +7,7 @@ import math
 
 from minillm.errors import UserError, require_integer
 
-ACTIVATIONS = ("gelu_new",)
+ACTIVATIONS = ("gelu_new", "gelu", "relu", "silu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,13 @@ class GPTConfig:
     n_inner : int, optional
         Width inside the MLP; 4·C when None.
     activation_function : str
-        ``"gelu_new"``.
+        ``"gelu_new"`` (with tanh), ``"gelu"`` (with erf), ``"relu"`` or ``"silu"``.
     layer_norm_epsilon : float
         $\epsilon \ge 0$ of every layer normalisation.
+    scale_attn_weights : bool
+        Whether attention scores are divided by √D.
+    scale_attn_by_inverse_layer_idx : bool
+        Whether those of layer i (from 0) are divided by i + 1 as well.
     tie_word_embeddings : bool
         Whether the head that gives the logits is the token embedding itself.
     initializer_range : float
@@ -49,6 +53,8 @@ class GPTConfig:
     n_inner: int | None = None
     activation_function: str = "gelu_new"
     layer_norm_epsilon: float = 1e-5
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
 
@@ -71,6 +77,11 @@ class GPTConfig:
     def inner(self) -> int:
         """Width inside the MLP: ``n_inner``, or 4·C."""
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
+
+    def query_factor(self, layer: int) -> float:
+        """What a layer's queries are multiplied by before attention, which itself divides the scores by √D."""
+        scale = 1.0 if self.scale_attn_weights else math.sqrt(self.n_embd // self.n_head)
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of each parameter, in the order of GPT-2's checkpoint."""

@@ -125,7 +125,7 @@ class GPT:
         for layer in range(config.n_layer):
             remember = past.writer(layer, T) if past is not None else None
             last = at if layer == config.n_layer - 1 else None
-            h, kept = block(h, theta, f"h.{layer}.", config, (B, T), visible, last, remember, keep)
+            h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
         logits = (y @ theta[self._head].T).reshape(*shape, -1)
@@ -150,7 +150,7 @@ class GPT:
         gradient[self._head][...] = dz.T @ y
         dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dz @ theta[self._head], final)
         for layer in reversed(range(self.config.n_layer)):
-            dh = block_backward(dh, blocks[layer], gradient, f"h.{layer}.", (B, T))
+            dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
         gradient["wpe.weight"][...] = embedding_backward(dh, places)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector

@@ -40,6 +40,9 @@ ADJOINT = {
     "embedding": (lambda W: ops.embedding(IDS, W), ops.embedding_backward, _normal((6, 4))),
     "layernorm": (_layernorm, ops.layernorm_backward, _normal((7, 5), (5,), (5,))),
     "gelu_new": (ops.gelu_new, ops.gelu_new_backward, _normal((7, 5))),
+    "gelu": (ops.gelu, ops.gelu_backward, _normal((7, 5))),
+    "relu": (ops.relu, ops.relu_backward, _normal((7, 5))),
+    "silu": (ops.silu, ops.silu_backward, _normal((7, 5))),
     "attention": (_causal, ops.attention_backward, _normal(*[(2, 2, 6, 3)] * 3)),
     "log_softmax": (ops.log_softmax, ops.log_softmax_backward, _normal((7, 5))),
 }
@@ -48,6 +51,8 @@ EXTREME = {
         _layernorm, ops.layernorm_backward, lambda rng: [1000 + rng.normal(size=(7, 5)), *rng.normal(size=(2, 5))],
     ),
     "gelu_new, |x| to 30": (ops.gelu_new, ops.gelu_new_backward, _normal((7, 5), scale=10.0)),
+    "gelu, |x| to 30": (ops.gelu, ops.gelu_backward, _normal((7, 5), scale=10.0)),
+    "silu, |x| to 30": (ops.silu, ops.silu_backward, _normal((7, 5), scale=10.0)),
     "attention, scores to 300": (_causal, ops.attention_backward, _normal(*[(2, 2, 6, 3)] * 3, scale=10.0)),
     "log_softmax, logits to 300": (ops.log_softmax, ops.log_softmax_backward, _normal((7, 5), scale=100.0)),
 }  # fmt: skip

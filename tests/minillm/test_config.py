@@ -44,7 +44,7 @@ def test_a_size_that_is_not_a_positive_integer_is_named(name, value):
     [
         ({"n_inner": 0}, "n_inner must be at least 1, got 0"),
         ({"n_head": 3}, "n_embd must be a multiple of n_head, got 4 and 3"),
-        ({"activation_function": "relu"}, "activation_function must be one of gelu_new, got 'relu'"),
+        ({"activation_function": "selu"}, "activation_function must be one of gelu_new, gelu, relu, silu, got 'selu'"),
         ({"layer_norm_epsilon": -1e-5}, "layer_norm_epsilon must be finite and at least 0, got -1e-05"),
         ({"layer_norm_epsilon": math.nan}, "layer_norm_epsilon must be finite and at least 0, got nan"),
         ({"initializer_range": math.inf}, "initializer_range must be finite and at least 0, got inf"),

@@ -10,13 +10,14 @@ import inspect
 
 import numpy as np
 import pytest
+from scipy import special
 
 from minillm import block, objectives, ops, transformer
 from minillm.lab import adjoint_error
 from minillm.lab.gate_cases import loop_oracle_case
 from minillm.lab.standard import block_error
 
-MODULES = ("attention", "embedding", "gelu", "layernorm", "linear", "log_softmax")
+MODULES = ("attention", "embedding", "gelu", "gelu_erf", "layernorm", "linear", "log_softmax", "relu", "silu")
 USERS = (block, objectives, transformer, ops)
 CONSTANT_ROW = "rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))"
 FREE = {  # (module, line, which number of the line): whose rule it is
@@ -25,6 +26,11 @@ FREE = {  # (module, line, which number of the line): whose rule it is
     ("attention", "p /= np.where(total == 0, 1, total)", 1): "any number: 0/2 is 0 too",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 0): "the limits",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 1): "the limits",
+    ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 0): "the limits",
+    ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 1): "the limits",
+    ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 2): "more terms than are needed",
+    ("gelu_erf", "return np.where(x.real > -WIDE_LIMIT, 0.5 + x * _density(x) * series, 0)", 1): "beyond the limit",
+    ("silu", "COMPLEX_LIMIT = 80.0", 0): "the limits",
     ("layernorm", "constant = variance == 0", 0): "a constant row without eps",
     ("layernorm", CONSTANT_ROW, 1): "a constant row without eps",
     ("layernorm", CONSTANT_ROW, 3): "any positive number: the quotient is not used",
@@ -67,12 +73,24 @@ def replace(monkeypatch, functions):
                 monkeypatch.setattr(user, name, function)
 
 
+def activation_errors(z):
+    """Of the activations that the case does not use: the values in float64 and longdouble, and the adjoint tests."""
+    wide = z.astype(np.longdouble)
+    expected = {"gelu": z * special.ndtr(z), "relu": np.maximum(z, 0), "silu": z * special.expit(z)}
+    for name, value in expected.items():
+        yield np.abs(getattr(ops, name)(z)[0] - value).max()
+        yield np.abs(getattr(ops, name)(wide)[0] - value).max()
+        yield np.abs(getattr(ops, name)(wide)[1] - getattr(ops, name)(z)[1]).max()
+        yield 100 * adjoint_error(getattr(ops, name), getattr(ops, f"{name}_backward"), [z], rng=0)
+
+
 def is_seen():
     case, loss, gradient = loop_oracle_case()
     try:
         off = abs(case.loss(case.theta) / loss - 1), block_error(case.gradient(case.theta), case.layout(gradient))
         z = np.random.default_rng(0).normal(size=(3, 4))
         adjoint = adjoint_error(ops.log_softmax, ops.log_softmax_backward, [z], rng=0)
+        off += tuple(activation_errors(z))
     except (ValueError, IndexError, TypeError):  # another axis or shape that does not fit
         return True
     return not (max(off) < 1e-13 and adjoint < 1e-15)

@@ -23,6 +23,9 @@ def case(name, rng):
         "embedding": (lambda weight: ops.embedding(IDS, weight), (normal(size=(5, C)),)),
         "layernorm": (lambda *x: ops.layernorm(*x, 1e-5), (normal(size=(N, C)), normal(size=C), normal(size=C))),
         "gelu_new": (ops.gelu_new, (normal(size=(N, C)),)),
+        "gelu": (ops.gelu, (normal(size=(N, C)),)),
+        "relu": (ops.relu, (normal(size=(N, C)),)),
+        "silu": (ops.silu, (normal(size=(N, C)),)),
         "attention": (lambda q, k, v: ops.attention(q, k, v, SEES), heads),
         "log_softmax": (ops.log_softmax, (normal(size=(N, C)),)),
     }[name]
@@ -47,7 +50,7 @@ def run(name, dtype, freeze=False):
     return inputs, y, dy, backward(name, dy, cache)
 
 
-NAMES = ["linear", "embedding", "layernorm", "gelu_new", "attention", "log_softmax"]
+NAMES = ["linear", "embedding", "layernorm", "gelu_new", "gelu", "relu", "silu", "attention", "log_softmax"]
 
 
 def test_every_operation_is_listed_here():
