@@ -80,19 +80,19 @@ def leave_one_out_advantages(
     -------
     advantages : ndarray of shape (N,)
         Where the group has no other episode, $b_i$ is the mean over all other episodes of the batch; where there are none, the
-        advantage is 0. Exactly 0 when all returns are equal.
+        advantage is 0. Exactly 0 where all returns of the group are equal.
     """
     episodes = np.arange(len(returns)) if episodes is None else episodes
-    _, group = np.unique(groups, return_inverse=True)
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     anyone, one = np.zeros(len(returns), dtype=np.int64), np.ones(len(returns))
-    deviation = returns - returns[:1]  # a common shift cancels, and equal returns become exact zeros
-    baseline = np.zeros(len(returns), np.result_type(deviation, float))
+    result = np.zeros(len(returns), np.result_type(returns, float))
     rules = [(anyone, one), (anyone, weights), (group, one), (group, weights)]  # the last one that has any others counts
     for members, weight in [(m, w) for m, w in rules if w is not None]:
         total = _others(weight, members, episodes)
+        deviation = returns - returns[first[group] if members is group else 0]  # equal returns become exact zeros
         mean = _others(weight * deviation, members, episodes) / np.where(total == 0, 1, total)
-        baseline = np.where(total == 0, baseline, mean)
-    return np.where(_others(one, anyone, episodes) == 0, 0, deviation - baseline)
+        result = np.where(total == 0, result, deviation - mean)
+    return result
 
 
 def _others(values: np.ndarray, group: np.ndarray, episodes: np.ndarray) -> np.ndarray:

@@ -1,77 +1,133 @@
-r"""The bias of the policy-gradient estimators, by enumeration of everything that can be sampled.
+r"""The table of ``minillm estimators``: what every registered estimator estimates, proved by enumeration on the published bed.
 
-Each function yields labels and $\|E[\hat g] - \alpha\nabla J\|/\|\nabla J\|$ with the α that the estimator's documentation names: zero, up to
-rounding, if the label is true.
+For G episodes of a group: the bias against what the label says (of a tabular policy and of a transformer, the worse), or the asymmetry
+of the Jacobian where the label says that there is no such function; and, of the tabular policy and its own episodes, how far
+$E[\hat g]$ is from ∇J, and the noise.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from minillm.experience import Experience
-from minillm.lab.differentiate import complex_gradient
-from minillm.lab.gate_cases import small_model
-from minillm.objectives import IGNORE, expected_reward, reinforce, token_log_probs
-from minillm.ops import log_softmax, log_softmax_backward
-from minillm.training import coefficients
+from minillm.estimators import ESTIMATORS, Estimator
+from minillm.lab.labels import claims
+from minillm.lab.moments import moments
+from minillm.lab.setting import Setting, settings
+from minillm.lab.statistics import gradient_noise_scale
+
+ROUNDING = 1e-12  # an expectation that is no longer than this, beside ∇J, has no direction
 
 
-def one_turn() -> Iterator[tuple[str, float]]:
-    """:func:`minillm.objectives.reinforce`, a model of three tokens: all seven actions, and all groups of two of them."""
-    model = small_model(3, 3, seed=5)
-    actions = [(0, IGNORE), *itertools.product((1, 2), range(3))]
-    targets = np.array(actions)
-    ids = np.stack([np.zeros(len(actions), dtype=np.int64), targets[:, 0]], axis=1)
-    logits, cache = model.forward(ids)
-    p = np.exp(token_log_probs(logits, targets).sum(axis=-1))
-    rewards = np.random.default_rng(6).normal(size=len(actions))
-    exact = model.backward(expected_reward(logits, targets, rewards)[1], cache)
-    for baseline, size, factor in (("none", 1, 1.0), ("none", 2, 1.0), ("leave_one_out", 2, 1.0), ("mean", 2, 0.5)):
-        mean = np.zeros_like(logits)
-        for rows in itertools.product(range(len(actions)), repeat=size):
-            i = list(rows)
-            _, dlogits = reinforce(logits[i], targets[i], rewards[i], baseline)
-            np.add.at(mean, i, p[i].prod() * dlogits)
-        label = f"reinforce, baseline {baseline}, {size} sampled, against {'∇J' if factor == 1 else '½∇J'}"
-        yield label, _relative(model.backward(mean, cache), factor * exact, exact)
+@dataclasses.dataclass(frozen=True)
+class Row:
+    r"""What was measured of one estimator.
 
-
-def many_turns() -> Iterator[tuple[str, float]]:
-    """:func:`minillm.training.coefficients` in a world of two states and two turns: all batches of three episodes.
-
-    Action a leads to state a, so some states are visited in one episode alone and the baseline's second rule is at work too.
+    Attributes
+    ----------
+    name, objective, formula, source : str
+        Of the estimator.
+    bias : float or None
+        $\|E[\hat g] - \text{objective's gradient}\|$, relative; the worst over policies and over what the label claims. None where it
+        claims no gradient.
+    asymmetry : float or None
+        $\|A-A^\top\|/\|A\|$ of the Jacobian of $E[\hat g](\theta)$, the least over policies, where the label claims no gradient.
+    error, cosine : float
+        Of $E[\hat g]$ against ∇J.
+    variance : float
+        Trace of the covariance times the number of episodes.
+    noise_scale : float
+        ``variance`` over ‖∇J‖²: the number of episodes whose noise is as long as ∇J.
+    dead : float
+        The probability that all coefficients of a batch are 0.
+    proved : bool
+        Every claim of the label holds.
     """
-    rng = np.random.default_rng(7)
-    theta, pays = rng.normal(size=(2, 2, 2))
-    plans = np.array([(first, second) for first in range(2) for second in range(2)])
-    visited = np.stack([np.zeros(4, dtype=np.int64), plans[:, 0]], axis=1)
-    rewards = pays[visited, plans]
 
-    def chances(z: np.ndarray) -> np.ndarray:
-        return np.exp(log_softmax(z)[0][visited, plans].sum(axis=1))
-
-    exact = complex_gradient(lambda z: (chances(z) * rewards.sum(axis=1)).sum(), theta)
-    for baseline in ("none", "leave_one_out"):
-        weights = np.zeros((2, 2))
-        for batch in itertools.product(range(4), repeat=3):
-            i = list(batch)
-            c = coefficients(_experience(visited[i], rewards[i]), baseline)
-            np.add.at(weights, (visited[i].ravel(), plans[i].ravel()), chances(theta)[i].prod() * c)
-        estimate = log_softmax_backward(weights, log_softmax(theta)[0])
-        yield f"training.coefficients, baseline {baseline}, 3 episodes, against ∇J", _relative(estimate, exact, exact)
+    name: str
+    objective: str
+    bias: float | None
+    asymmetry: float | None
+    error: float
+    cosine: float
+    variance: float
+    noise_scale: float
+    dead: float
+    proved: bool
+    formula: str
+    source: str
 
 
-def _experience(visited: np.ndarray, rewards: np.ndarray) -> Experience:
-    """Whole episodes (N, 2) with what the coefficients depend on: states, rewards, episodes and steps."""
-    N, H = visited.shape
-    texts, flags = visited.astype(str).ravel(), np.zeros(N * H, dtype=bool)
-    episodes, steps = np.divmod(np.arange(N * H), H)
-    zeros = np.zeros(N * H)
-    return Experience(texts, texts, texts, rewards.ravel(), flags, flags, zeros, zeros[:, None], episodes, steps)
+def rows(G: int = 2, on_row: Callable[[Row], None] = lambda row: None) -> list[Row]:
+    """Measure every registered estimator with groups of G; ``on_row`` is called with each row as it comes."""
+    measured = []
+    published = settings()[:2]
+    for estimator in ESTIMATORS.values():
+        measured.append(row(estimator, published, G))
+        on_row(measured[-1])
+    return measured
 
 
-def _relative(estimate: np.ndarray, expected: np.ndarray, scale: np.ndarray) -> float:
-    return float(np.linalg.norm(estimate - expected) / np.linalg.norm(scale))
+def worst_biases(G: int = 2) -> Iterator[tuple[str, float]]:
+    """Yield, for each bed and policy, the largest bias of all registered estimators against what their labels say."""
+    known = [(estimator, claim) for estimator in ESTIMATORS.values() for claim in claims(estimator) if claim.target is not None]
+    for setting in settings():
+        worst = max(claim.measure(setting, estimator, G) for estimator, claim in known)
+        yield f"{len({e.name for e, _ in known})} estimators against their labels, groups of {G}, {setting.name}", worst
+
+
+def row(estimator: Estimator, policies: list[Setting], G: int) -> Row:
+    """Measure one estimator; the first of the policies gives the numbers against ∇J.
+
+    Raises
+    ------
+    KeyError
+        If nothing is known of its label.
+    """
+    known = [(claim, claim.measure(setting, estimator, G)) for claim in claims(estimator) for setting in policies]
+    gradient, m = policies[0].gradient, moments(policies[0], estimator, G)
+    size, length = float(np.linalg.norm(gradient)), float(np.linalg.norm(m.mean))
+    return Row(
+        estimator.name, estimator.objective,
+        max((value for claim, value in known if claim.target is not None), default=None),
+        min((value for claim, value in known if claim.target is None), default=None),
+        error=float(np.linalg.norm(m.mean - gradient)) / size,
+        cosine=float(m.mean @ gradient) / (size * length) if length > ROUNDING * size else 0.0,
+        variance=m.variance, noise_scale=gradient_noise_scale(m.variance, gradient), dead=float(m.dead),
+        proved=all(claim.holds(value) for claim, value in known), formula=estimator.formula, source=estimator.source,
+    )  # fmt: skip
+
+
+def table(measured: list[Row], G: int) -> str:
+    """Return the rows as text: the numbers with the labels, then the formulas with their sources."""
+    setting = settings()[0]
+    name, objective = (max(len(getattr(row, field)) for row in measured) for field in ("name", "objective"))
+    lines = [
+        f"bed: {len(setting.bed.chance)} episodes, J = {setting.J:.10f}, ‖∇J‖ = {np.linalg.norm(setting.gradient):.4f}; groups of {G}",
+        "",
+        f"{'':{name}}  {'declared objective':{objective}}     bias    asym  err ∇J  cos ∇J  variance   noise   dead",
+    ]
+    lines += [f"{row.name:{name}}  {row.objective:{objective}}  {_numbers(row)}" for row in measured]
+    lines += ["", *(f"{row.name:{name}}  {row.formula}   [{row.source}]" for row in measured)]
+    return "\n".join(lines)
+
+
+def _numbers(row: Row) -> str:
+    against = f"{_fixed(row.error, 6)}  {row.cosine:6.3f}  {_fixed(row.variance, 8)}  {_fixed(row.noise_scale, 6)}  {row.dead:5.3f}"
+    return f"{_small(row.bias)} {_small(row.asymmetry)}  {against}{'' if row.proved else '  NOT PROVED'}"
+
+
+def as_json(measured: list[Row], G: int) -> dict[str, Any]:
+    """Return the group size and the rows as plain dictionaries."""
+    return {"group": G, "estimators": [dataclasses.asdict(row) for row in measured]}
+
+
+def _small(value: float | None) -> str:
+    return f"{'—':>7}" if value is None else f"{value:7.0e}" if value < ROUNDING else f"{value:7.2f}"
+
+
+def _fixed(value: float, width: int) -> str:
+    return f"{value:{width}.3f}" if value == 0 or value >= ROUNDING else f"{value:{width}.0e}"

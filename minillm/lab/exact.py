@@ -64,3 +64,23 @@ def _policy(mdp: Any, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     policy = np.zeros((len(mdp.state_texts), mdp.invalid), logits.dtype)
     policy[~mdp.terminal] = np.exp(token_log_probs(logits, targets).sum(axis=-1)).reshape(-1, mdp.invalid)
     return policy
+
+
+def bed_return_gradient(bed: Any, log_pi: np.ndarray) -> tuple[np.generic, np.ndarray]:
+    r"""Return J and $W_{kv} = \partial J/\partial\log\pi(v\mid k)$, (K·V,), by dynamic programming over a bed's table.
+
+    The other way is the sum over all episodes (:class:`minillm.lab.setting.Setting`); $\nabla J = W S$ with its scores S.
+
+    Parameters
+    ----------
+    bed : minillm.lab.beds.Bed
+    log_pi : ndarray of shape (K, V)
+        Log-probabilities of the tokens in each context.
+    """
+    taken = bed.decisions >= 0
+    policy = np.exp(np.where(taken, log_pi.reshape(-1)[bed.decisions], 0).sum(axis=-1))
+    policy[bed.mdp.terminal] = 0
+    coefficients = np.broadcast_to((policy * bed.mdp.gradient(policy))[..., None], taken.shape)
+    W = np.zeros(log_pi.size, log_pi.dtype)
+    np.add.at(W, bed.decisions[taken], coefficients[taken])
+    return bed.mdp.value(policy), W

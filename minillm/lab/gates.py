@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minillm.kv_cache import KeyValueCache
-from minillm.lab import differentiate, estimators, mutants
+from minillm.lab import bias, differentiate, estimators, mutants
 from minillm.lab.gate_cases import ADJOINT, EXTREME, exact_gradient_error, loop_oracle_case
 from minillm.lab.opcheck import adjoint_error
 from minillm.lab.standard import Case, block_error, random_case
@@ -119,7 +119,7 @@ def objectives() -> Measurement:
     """∇J in environments with a table, and the bias of the estimators by enumeration."""
     yield "exact ∇J against complex step of J, text/bandit-2-2", exact_gradient_error("text/bandit-2-2"), 1e-13
     yield "exact ∇J against complex step of J, grid/empty-3", exact_gradient_error("grid/empty-3"), 1e-13
-    for label, error in (*estimators.one_turn(), *estimators.many_turns()):
+    for label, error in (*bias.one_turn(), *bias.many_turns(), *estimators.worst_biases()):
         yield f"enumerated bias of {label}", error, 1e-12
 
 

@@ -90,6 +90,14 @@ def test_equal_rewards_have_advantages_of_exactly_zero():
             assert (f(returns, np.array([0, 0, 0, 1, 1, 2, 2])) == 0).all()
 
 
+def test_a_group_of_equal_rewards_beside_another_group_has_advantages_of_exactly_zero():
+    returns, groups = np.array([0.2, 1.0, 1.0, 1.0, 0.9]), np.array([0, 1, 1, 1, 0])
+    for advantages in (leave_one_out_advantages, mean_advantages):
+        assert (advantages(returns, groups)[1:4] == 0).all()
+    weights = np.array([0.3, 0.1, 0.2, 0.7, 0.4])
+    assert (leave_one_out_advantages(returns, groups, weights=weights)[1:4] == 0).all()
+
+
 def test_a_remainder_has_the_mean_of_all_others_as_its_baseline():
     """Rewards 1, 2, 3 in groups of two: the third is alone in its group."""
     assert leave_one_out_advantages(np.array([1.0, 2, 3]), np.array([0, 0, 1])).tolist() == [-1, 1, 1.5]
