@@ -25,7 +25,7 @@ import numpy as np
 
 from minillm.agent import Choice
 from minillm.errors import NonFiniteError
-from minillm.experience import Experience
+from minillm.experience import Experience, widened
 from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
 from minillm.packing import Packed, pack
@@ -39,18 +39,29 @@ SHARDS = 2  # parts of a batch that are differentiated side by side, whatever th
 
 
 def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
-    """Return a policy that draws each of the A action texts with probability 1/A, whatever the state."""
+    """Return a policy that draws each of the A action texts with probability 1/A, whatever the state.
+
+    A token's log-probability is that of the texts that go on with it, among those that begin as it does.
+    """
     rng = np.random.default_rng(rng)
     texts = np.asarray(actions)
     ids, lengths = tokenizer.encode_batch(texts)
     ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id).astype(np.int64)
     ids[np.arange(ids.shape[1]) > lengths[:, None]] = IGNORE
+    alike = [len(ids), *(_multiplicity(ids[:, :length]) for length in range(1, ids.shape[1] + 1))]
+    log_probs = np.diff(np.log(np.column_stack(np.broadcast_arrays(*alike))), axis=1) * (ids != IGNORE)
 
     def policy(states: np.ndarray) -> Choice:
         index = rng.integers(len(texts), size=len(states))
-        return Choice(texts[index], ids[index], np.full(len(states), -np.log(len(texts))))
+        return Choice(texts[index], ids[index], log_probs[index])
 
     return policy
+
+
+def _multiplicity(rows: np.ndarray) -> np.ndarray:
+    """How often each row occurs."""
+    _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return counts[inverse.reshape(-1)]
 
 
 def collect(environments: Any, policy: Policy, group: int = 1) -> Experience:
@@ -87,7 +98,6 @@ def collect(environments: Any, policy: Policy, group: int = 1) -> Experience:
 def _in_order(turns: list[tuple]) -> Experience:
     """Sort what N environments did turn by turn into episode after episode."""
     width = max(choice.ids.shape[1] for _, _, choice, *_ in turns)
-    ids = [np.pad(c.ids, ((0, 0), (0, width - c.ids.shape[1])), constant_values=IGNORE) for _, _, c, *_ in turns]
     rows, states, _, following, rewards, terminated, truncated = zip(*turns, strict=True)
     episodes = np.concatenate(rows)
     experience = Experience(
@@ -97,8 +107,8 @@ def _in_order(turns: list[tuple]) -> Experience:
         rewards=np.concatenate(rewards),
         terminated=np.concatenate(terminated),
         truncated=np.concatenate(truncated),
-        log_probs=np.concatenate([choice.log_probs for _, _, choice, *_ in turns]),
-        action_ids=np.concatenate(ids),
+        log_probs=np.concatenate([widened(choice.log_probs, width, 0) for _, _, choice, *_ in turns]),
+        action_ids=np.concatenate([widened(choice.ids, width, IGNORE) for _, _, choice, *_ in turns]),
         episodes=episodes,
         steps=np.repeat(np.arange(len(turns)), [len(part) for part in rows]),
     )

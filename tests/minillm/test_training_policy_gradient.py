@@ -39,7 +39,7 @@ def random_decisions(seed=0, M=12, L=3):
     ids[M // 2 :], states[M // 2 :] = ids[: M - M // 2], states[: M - M // 2]  # equal decisions
     experience = Experience(
         states=states, actions=states, next_states=states, rewards=rng.normal(size=M), terminated=np.ones(M, bool),
-        truncated=np.zeros(M, bool), log_probs=np.zeros(M), action_ids=ids, episodes=np.arange(M), steps=np.zeros(M, int),
+        truncated=np.zeros(M, bool), log_probs=np.zeros((M, L)), action_ids=ids, episodes=np.arange(M), steps=np.zeros(M, int),
     )  # fmt: skip
     return tokenizer, experience, rng.normal(size=M)
 
@@ -109,7 +109,7 @@ def test_what_was_sampled_scores_as_it_was_sampled(random_model, decision_ids):
     ids, at, targets = decision_ids(tokenizer, states, choice.ids)
     log_p, _ = log_softmax(model.forward(ids, at=at)[0])
     ell = np.take_along_axis(log_p, np.where(targets < 0, 0, targets)[..., None], axis=2)[..., 0]
-    np.testing.assert_allclose(np.where(targets < 0, 0, ell).sum(1), choice.log_probs, rtol=1e-11)
+    np.testing.assert_allclose(np.where(targets < 0, 0, ell), choice.log_probs, rtol=1e-11)
 
 
 def test_a_gradient_that_is_not_finite_takes_no_step(random_model, monkeypatch):
