@@ -26,10 +26,10 @@ import numpy as np
 from minillm.agent import Choice
 from minillm.errors import NonFiniteError
 from minillm.experience import Experience, widened
-from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
+from minillm.objectives import IGNORE, cross_entropy
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
-from minillm.packing import Packed, pack
 from minillm.returns import advantages, reward_to_go
+from minillm.scoring import policy_gradient
 from minillm.threads import ordered_sum
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -48,8 +48,8 @@ def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray
     ids, lengths = tokenizer.encode_batch(texts)
     ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id).astype(np.int64)
     ids[np.arange(ids.shape[1]) > lengths[:, None]] = IGNORE
-    alike = [len(ids), *(_multiplicity(ids[:, :length]) for length in range(1, ids.shape[1] + 1))]
-    log_probs = np.diff(np.log(np.column_stack(np.broadcast_arrays(*alike))), axis=1) * (ids != IGNORE)
+    alike = np.stack([_multiplicity(ids[:, :length]) for length in range(ids.shape[1] + 1)], axis=1)
+    log_probs = np.diff(np.log(alike), axis=1) * (ids != IGNORE)
 
     def policy(states: np.ndarray) -> Choice:
         index = rng.integers(len(texts), size=len(states))
@@ -207,22 +207,6 @@ def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.
     returns = reward_to_go(rewards, mask)[episode, experience.steps]
     _, state = np.unique(experience.states, return_inverse=True)
     return advantages(returns, state, baseline, episode) / N
-
-
-def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience, c: np.ndarray) -> np.ndarray:
-    r"""Return $\sum_k c_k\,\nabla\log p(a_k\mid s_k)$ over the steps of experience: exactly, with the least work.
-
-    Equal decisions are differentiated once, with the sum of their coefficients, and those whose sum is zero not at all; a
-    state is read once for all actions taken in it (see :mod:`minillm.packing`).
-    """
-    pieces = list(pack(tokenizer, experience.states, experience.action_ids, c))
-
-    def differentiate(piece: Packed) -> np.ndarray:
-        logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-        _, dlogits = weighted_log_likelihood(logits, piece.targets, piece.coefficients)
-        return model.backward(dlogits, cache)
-
-    return ordered_sum(differentiate, pieces, np.zeros_like(model.parameters.vector))
 
 
 def improve(

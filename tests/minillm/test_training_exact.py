@@ -10,11 +10,9 @@ from minillm.agent import LLMAgent
 from minillm.experience import IGNORE, Experience
 from minillm.objectives import expected_reward
 from minillm.ops import log_softmax
+from minillm.scoring import policy_gradient
 from minillm.tokenizer import CharTokenizer
-from minillm.training import (
-    coefficients,
-    policy_gradient,
-)
+from minillm.training import coefficients
 from minillm.transformer import GPT
 
 BASELINES = ["none", "mean", "leave_one_out"]
