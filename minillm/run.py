@@ -183,7 +183,7 @@ class Run:
             for step in range(c.improve_steps):
                 experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes)
                 lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
-                improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
+                improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr)
                 mean_return = float(experience.returns().mean())
                 self._measure(phase="improve", step=step, mean_return=mean_return, lr=lr)
                 progress.update(mean_return=mean_return)
