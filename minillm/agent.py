@@ -30,7 +30,7 @@ class Environment(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Actions for N states: their ``texts`` (N,), sampled ``ids`` (N, L) padded with −100, and ``log_probs`` (N,)."""
+    """Actions for N states: their ``texts`` (N,), sampled ``ids`` (N, L) padded with −100, and each token's ``log_probs`` (N, L)."""
 
     texts: np.ndarray
     ids: np.ndarray
@@ -126,7 +126,7 @@ class LLMAgent:
         eos = self.tokenizer.eos_token_id
         new = sample(self.model, past, logits, self.max_new_tokens, self.sampling, eos, self.rng)
         written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
-        log_probs = np.where(written, new.log_probs, 0).sum(axis=-1, dtype=np.float64)
+        log_probs = np.where(written, new.log_probs, 0).astype(np.float64)
         ids = np.where(written, new.ids, IGNORE)
         return Choice(self._texts(ids), ids, log_probs)
 

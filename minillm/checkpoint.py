@@ -31,7 +31,7 @@ DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,
     RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "checkpoint.npz", "summary.json", "curve.png")
+FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png")
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:

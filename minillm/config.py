@@ -38,6 +38,8 @@ class GPTConfig:
         Whether the head that gives the logits is the token embedding itself.
     initializer_range : float
         Standard deviation of the initial weights; GPT-2 has 0.02, narrow models learn faster from more.
+    value_head : bool
+        Whether there is a linear map from the last hidden state to a value V, ``v_head.summary``, as in TRL.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class GPTConfig:
     scale_attn_by_inverse_layer_idx: bool = False
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
+    value_head: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -100,4 +103,6 @@ class GPTConfig:
         shapes |= {"ln_f.weight": (C,), "ln_f.bias": (C,)}
         if not self.tie_word_embeddings:
             shapes["lm_head.weight"] = (self.vocab_size, C)
+        if self.value_head:
+            shapes |= {"v_head.summary.weight": (1, C), "v_head.summary.bias": (1,)}
         return shapes

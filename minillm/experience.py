@@ -15,9 +15,10 @@ from minillm.errors import UserError
 from minillm.objectives import IGNORE
 
 KINDS = {
-    "state": str, "action": str, "next_state": str, "reward": float, "terminated": bool, "truncated": bool, "log_prob": float,
+    "state": str, "action": str, "next_state": str, "reward": float, "terminated": bool, "truncated": bool, "log_probs": float,
     "action_ids": int, "episode": int, "step": int,
 }  # fmt: skip
+TOKENS = {"log_probs": 0.0, "action_ids": IGNORE}  # fields with a value a token, and what pads them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Experience:
         What the policy read, what it wrote (without the end token), and what came back.
     rewards : float64 array of shape (M,)
     terminated, truncated : bool arrays of shape (M,)
-    log_probs : float64 array of shape (M,)
-        Log-probability of the action, end token included, under the policy that chose it.
+    log_probs : float64 array of shape (M, L)
+        Log-probability of each token of the action, end token included, under the policy that chose it; 0 beyond.
     action_ids : int64 array of shape (M, L)
         The tokens that were sampled, padded with −100. They are stored, never made again from the text.
     episodes, steps : int64 arrays of shape (M,)
@@ -70,21 +71,28 @@ def concatenate(parts: Iterable[Experience]) -> Experience:
     columns = []
     for field in dataclasses.fields(Experience):
         arrays = [getattr(part, field.name) for part in parts]
-        if field.name == "action_ids":
-            arrays = [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=IGNORE) for a in arrays]
+        if field.name in TOKENS:
+            arrays = [widened(a, width, TOKENS[field.name]) for a in arrays]
         if field.name == "episodes":
             arrays = [a + first for a, first in zip(arrays, firsts, strict=False)]
         columns.append(np.concatenate(arrays))
     return Experience(*columns)
 
 
+def widened(array: np.ndarray, width: int, filler: float) -> np.ndarray:
+    """Return the array (M, L) with ``width`` columns, the new ones filled."""
+    return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=filler)
+
+
 def write_jsonl(file: IO[str], experience: Experience, first_episode: int = 0) -> None:
     """Append one JSON object a step to an open text file; episodes are numbered from ``first_episode``."""
     columns = {_singular(field.name): getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
     columns["episode"] = (experience.episodes + first_episode).tolist()
-    columns["action_ids"] = [tuple(i for i in ids if i != IGNORE) for ids in columns["action_ids"]]
+    lengths = (experience.action_ids != IGNORE).sum(axis=1).tolist()
+    for name in TOKENS:
+        columns[name] = [tuple(row[:length]) for row, length in zip(columns[name], lengths, strict=True)]
     cached = functools.lru_cache(maxsize=1 << 16, typed=True)(json.dumps)  # few states and actions, many steps
-    encoders = {"reward": json.dumps, "log_prob": json.dumps}  # a cache takes −0.0 for 0.0
+    encoders = {"reward": json.dumps, "log_probs": json.dumps}  # a cache takes −0.0 for 0.0
     template = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in columns) + "}\n"
     values = (map(encoders.get(name, cached), column) for name, column in columns.items())
     file.writelines(template % row for row in zip(*values, strict=True))
@@ -109,7 +117,8 @@ def read_jsonl(path: str | Path) -> Experience:
         raise UserError(f"{path} holds no steps")
     columns = dict(zip(KINDS, zip(*rows, strict=True), strict=True))
     width = max(len(ids) for ids in columns["action_ids"])
-    columns["action_ids"] = tuple([*ids, *[IGNORE] * (width - len(ids))] for ids in columns["action_ids"])
+    for name, filler in TOKENS.items():
+        columns[name] = tuple([*row, *[filler] * (width - len(row))] for row in columns[name])
     return Experience(*(np.array(column, dtype=KINDS[name]) for name, column in columns.items()))
 
 
@@ -117,12 +126,14 @@ def _step(line: bytes) -> list:
     """The values on a line, in the order of ``KINDS``, each of its kind; a whole number is a float too."""
     step = json.loads(line)
     for name, kind in KINDS.items():
-        for value in step[name] if name == "action_ids" else [step[name]]:
+        for value in step[name] if name in TOKENS else [step[name]]:
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise TypeError(f"{name} is {value!r}, expected {kind.__name__}")
+    if len(step["log_probs"]) != len(step["action_ids"]):
+        raise ValueError(f"{len(step['log_probs'])} log_probs for {len(step['action_ids'])} action_ids")
     return [step[name] for name in KINDS]
 
 
 def _singular(name: str) -> str:
-    """The key on a line, which holds one step: ``states`` → ``state``; ``action_ids`` stays, being many."""
-    return name.removesuffix("s") if name != "action_ids" else name
+    """The key on a line, which holds one step: ``states`` → ``state``; ``action_ids`` and ``log_probs`` stay, being many."""
+    return name if name in TOKENS else name.removesuffix("s")

@@ -19,19 +19,21 @@ from __future__ import annotations
 import numpy as np
 
 from minillm.errors import UserError
-from minillm.ops import log_softmax
 from minillm.returns import advantages
+from minillm.sampling import PLAIN, Sampling
 
 IGNORE = -100
 
 
-def token_log_probs(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def token_log_probs(logits: np.ndarray, targets: np.ndarray, sampling: Sampling = PLAIN) -> np.ndarray:
     r"""Return $\ell_{it}$, the log-probability of each target; 0 where the target is ``IGNORE``.
 
     Parameters
     ----------
     logits : ndarray of shape (..., V)
     targets : integer ndarray of shape (...)
+    sampling : Sampling
+        The distribution that the targets are drawn from; one that it filters out has −inf.
 
     Raises
     ------
@@ -39,12 +41,12 @@ def token_log_probs(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         If a target is neither ``IGNORE`` nor an id below V; the message names its position.
     """
     taken, index = _checked(logits, targets)
-    log_p, _ = log_softmax(logits)
+    log_p = sampling.log_probs(logits)
     return np.where(taken, np.take_along_axis(log_p, index[..., None], axis=-1)[..., 0], 0)
 
 
 def weighted_log_likelihood(
-    logits: np.ndarray, targets: np.ndarray, coefficients: np.ndarray
+    logits: np.ndarray, targets: np.ndarray, coefficients: np.ndarray, sampling: Sampling = PLAIN
 ) -> tuple[np.generic, np.ndarray]:
     r"""Return $F = \sum_{it} c_{it}\,\ell_{it}$ and $\partial F/\partial z = c\,(\mathrm{onehot} - p)$, for constant coefficients.
 
@@ -53,6 +55,9 @@ def weighted_log_likelihood(
     logits : ndarray of shape (B, T, V)
     targets : integer ndarray of shape (B, T)
     coefficients : ndarray that broadcasts to (B, T); not looked at where the target is ``IGNORE``
+    sampling : Sampling
+        The distribution that the targets are drawn from: the derivative is that of *its* log-probabilities. A target that it
+        filters out has none and is passed over.
 
     Notes
     -----
@@ -60,16 +65,18 @@ def weighted_log_likelihood(
     bad policy, and does not fall when the policy improves.
     """
     taken, index = _checked(logits, targets)
-    log_p, _ = log_softmax(logits)
-    c = np.where(taken, coefficients, 0).astype(log_p.dtype)
+    log_p = sampling.log_probs(logits)
     ell = np.take_along_axis(log_p, index[..., None], axis=-1)[..., 0]
+    if sampling != PLAIN:
+        taken &= ell.real > -np.inf
+    c = np.where(taken, coefficients, 0).astype(log_p.dtype)
     value = (np.where(c != 0, ell, 0) * c).sum()
     dlogits = np.exp(log_p)
     dlogits *= -c[..., None]
     dlogits[~taken] = 0  # selected, not multiplied: a logit there need not even be finite
     flat = dlogits.reshape(-1, dlogits.shape[-1])  # a view
     flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)
-    return value, dlogits
+    return value, sampling.temperature_backward(dlogits)
 
 
 def cross_entropy(

@@ -1,4 +1,4 @@
-r"""Decisions packed for differentiation: each state is read once, whatever was done in it.
+r"""Decisions packed for scoring and differentiation: each state is read once, whatever was done in it.
 
 A row holds a prompt and behind it, side by side, the K different actions that were taken there. Every action token has the
 position that it would have right after the prompt, and sees the prompt and its own action only:
@@ -24,54 +24,82 @@ PIECE_TOKENS = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """A piece of a batch: what :meth:`GPT.forward` takes, and targets and coefficients (U, K·L) of its logits."""
+    """A piece of a batch: what :meth:`GPT.forward` takes, the targets (U, K·L) of its logits, and which decisions (U, K) they are."""
 
     ids: np.ndarray
     at: np.ndarray
     positions: np.ndarray
     visible: np.ndarray
     targets: np.ndarray
-    coefficients: np.ndarray
+    decisions: np.ndarray
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return the values (D, L, …) of the decisions where their logits are: (U, K·L, …); 0 beside."""
+        used = (self.decisions >= 0).reshape(*self.decisions.shape, *[1] * (values.ndim - 1))
+        return np.where(used, values[self.decisions], 0).reshape(*self.targets.shape, *values.shape[2:])
+
+    def collect(self, values: np.ndarray, into: np.ndarray) -> None:
+        """Write values (U, K·L, …) at the logits to their decisions in ``into`` (D, L, …): the inverse of :meth:`spread`."""
+        used = self.decisions >= 0
+        into[self.decisions[used]] = values.reshape(*used.shape, *into.shape[1:])[used]
 
 
-def pack(tokenizer: CharTokenizer, states: np.ndarray, action_ids: np.ndarray, c: np.ndarray) -> Iterator[Packed]:
-    """Pack M decisions with coefficients c, in pieces of about ``PIECE_TOKENS`` tokens.
+class Decisions:
+    """The D different ones among M decisions: an action (its tokens) in a state (its text).
 
     Parameters
     ----------
-    tokenizer : CharTokenizer
     states : str array of shape (M,)
     action_ids : integer array of shape (M, L), padded with −100
-    c : float array of shape (M,)
-        Coefficients of $\\log p(a_k\\mid s_k)$. Those of equal decisions are added; decisions with a sum of 0 are left out.
+
+    Attributes
+    ----------
+    same : integer array of shape (M,)
+        Which of the D each of the M is.
+    action_ids : integer array of shape (D, L)
     """
-    texts, state = np.unique(states, return_inverse=True)
-    keys, same = np.unique(np.column_stack([state, action_ids]), axis=0, return_inverse=True)
-    c = np.bincount(same.reshape(-1), weights=c)
-    keys, c = keys[c != 0], c[c != 0]
-    counts = np.bincount(keys[:, 0], minlength=len(texts))
-    order = np.argsort(counts, kind="stable")  # rows with equally many actions together: little padding
-    order = order[counts[order] > 0]
-    prompts, lengths = tokenizer.encode_batch(texts)
-    prompts = np.pad(prompts, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
-    first = np.cumsum(counts) - counts
+
+    def __init__(self, states: np.ndarray, action_ids: np.ndarray) -> None:
+        self.texts, state = np.unique(states, return_inverse=True)
+        keys, same = np.unique(np.column_stack([state, action_ids]), axis=0, return_inverse=True)
+        self.state, self.action_ids, self.same = keys[:, 0], keys[:, 1:], same.reshape(-1)
+
+    def add(self, weights: np.ndarray) -> np.ndarray:
+        """Return the sums (D, L, …) of weights (M, L, …) of equal decisions; those beyond an action's tokens are 0."""
+        total = np.zeros((len(self.state), *weights.shape[1:]), weights.dtype)
+        np.add.at(total, self.same, weights)
+        total[self.action_ids == IGNORE] = 0
+        return total
+
+    def pack(self, tokenizer: CharTokenizer, wanted: np.ndarray) -> Iterator[Packed]:
+        """Pack the decisions that are wanted, a bool array (D,), in pieces of about ``PIECE_TOKENS`` tokens."""
+        chosen = np.flatnonzero(wanted)
+        counts = np.bincount(self.state[chosen], minlength=len(self.texts))
+        order = np.argsort(counts, kind="stable")  # rows with equally many actions together: little padding
+        order = order[counts[order] > 0]
+        prompts, lengths = tokenizer.encode_batch(self.texts)
+        prompts = np.pad(prompts, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
+        first = np.cumsum(counts) - counts
+        for rows in _pieces(order, counts, prompts.shape[1], self.action_ids.shape[1]):
+            slots = np.arange(counts[rows].max())
+            used = slots < counts[rows, None]
+            index = np.where(used, chosen[np.where(used, first[rows, None] + slots, 0)], -1)
+            actions = np.where(used[..., None], self.action_ids[index], IGNORE)
+            yield _packed(prompts[rows], lengths[rows] + 1, actions, index, tokenizer.eos_token_id)
+
+
+def _pieces(order: np.ndarray, counts: np.ndarray, prompt: int, action: int) -> Iterator[np.ndarray]:
+    """Cut rows, in their order, into pieces of about ``PIECE_TOKENS`` tokens, padding included."""
     start = 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * (
-            prompts.shape[1] + counts[order[stop]] * action_ids.shape[1]
-        ) <= PIECE_TOKENS:
+        while stop < len(order) and (stop + 1 - start) * (prompt + counts[order[stop]] * action) <= PIECE_TOKENS:
             stop += 1
-        rows = order[start:stop]
-        slots = np.arange(counts[rows].max())
-        used = slots < counts[rows, None]
-        index = np.where(used, first[rows, None] + slots, 0)
-        actions = np.where(used[..., None], keys[index, 1:], IGNORE)
-        yield _packed(prompts[rows], lengths[rows] + 1, actions, np.where(used, c[index], 0), tokenizer.eos_token_id)
+        yield order[start:stop]
         start = stop
 
 
-def _packed(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray, c: np.ndarray, pad: int) -> Packed:
+def _packed(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray, decisions: np.ndarray, pad: int) -> Packed:
     """Lay out prompts (U, P) of some lengths and their actions (U, K, L)."""
     U, K, L = actions.shape
     P = prompts.shape[1]
@@ -92,5 +120,5 @@ def _packed(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray, c: np
         positions=positions,
         visible=visible[:, None],
         targets=actions.reshape(U, -1),
-        coefficients=np.repeat(c, L, axis=1),
+        decisions=decisions,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minillm import plots
 from minillm.agent import LLMAgent
-from minillm.worlds import load_envs
+from minillm.comparison import CONFIDENCE, band
+from minillm.worlds import load_envs, title
 
 NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after improve", "optimal": "optimum J*"}
 
@@ -15,7 +19,8 @@ NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after impr
 def table(summary: dict[str, Any]) -> str:
     """Return the table of exact J and of the seconds of each phase."""
     exact, seconds = summary["exact"], summary["seconds_of"]
-    lines = [f"{summary['env']}, seed {summary['seed']}: {summary['episodes']} episodes in {summary['seconds']:.1f} s", ""]
+    name = title(summary["env"], summary["env_options"])
+    lines = [f"{name}, seed {summary['seed']}: {summary['episodes']} episodes in {summary['seconds']:.1f} s", ""]
     lines.append(f"{'':16}{'exact J':>10}{'of J*':>10}{'seconds':>10}")
     for key, name in NAMES.items():
         share = f"{exact[key] / exact['optimal']:.2%}" if exact["optimal"] > 0 else "-"
@@ -24,9 +29,9 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def stream(agent: LLMAgent, env: str, seed: int, episodes: int) -> Iterator[str]:
+def stream(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> Iterator[str]:
     """Play episodes and yield what happens, a step at a time."""
-    world = load_envs().make(env, seed=seed)
+    world = load_envs().TextEnv(mdp, seed)
     for number in range(episodes):
         state, _ = world.reset()
         total, over = 0.0, False
@@ -40,10 +45,10 @@ def stream(agent: LLMAgent, env: str, seed: int, episodes: int) -> Iterator[str]
         yield "the end\n" if terminated else "out of time\n"
 
 
-def episodes(agent: LLMAgent, env: str, seed: int, episodes: int) -> str:
+def episodes(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> str:
     """Return episodes as text, each step's picture beside the last."""
     shown: list[list[str]] = []
-    for text in stream(agent, env, seed, episodes):
+    for text in stream(agent, mdp, seed, episodes):
         if text.startswith("episode"):
             shown.append([text])
         else:
@@ -73,5 +78,14 @@ def _side_by_side(turns: list[str], width: int = 110) -> str:
 def picture(run: Any, summary: dict[str, Any]) -> None:
     """Write ``curve.png`` of a run; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
     exact = summary["exact"]
-    title = f"{summary['env']}, seed {summary['seed']}"
-    plots.learning_curve(run.directory / "curve.png", run.curve, exact["uniform"], exact["optimal"], title)
+    heading = f"{title(summary['env'], summary['env_options'])}, seed {summary['seed']}"
+    plots.learning_curve(run.directory / "curve.png", run.curve, exact["uniform"], exact["optimal"], heading)
+
+
+def comparison_picture(path: Path, found: dict[str, Any]) -> None:
+    """Draw what :func:`minillm.comparison.compare` found; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
+    seeds, exact = len(found["seeds"]), found["exact"]
+    bands = {name: band(np.array(curves)) for name, curves in found["methods"].items()}
+    kind = "one seed each, no bands" if seeds == 1 else f"mean and {CONFIDENCE:.0%} band over {seeds} seeds"
+    heading = f"{title(found['env'], found['env_options'])}: {kind}"
+    plots.learning_curves(path, found["episodes"], bands, exact["uniform"], exact["optimal"], heading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -15,59 +16,21 @@ import numpy as np
 from minillm import checkpoint
 from minillm.agent import LLMAgent
 from minillm.config import GPTConfig
-from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, require_integer
+from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
 from minillm.experience import Experience, concatenate, write_jsonl
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
+from minillm.sampling import PLAIN, Sampling
+from minillm.saved_coefficients import write_coefficients
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import CharTokenizer
+from minillm.train_config import TrainConfig
 from minillm.training import SHARDS, Policy, collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
 NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
 CURVE_POINTS = 6  # exact J is computed this often while improving
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """What a run depends on; ``config.json`` holds it.
-
-    Parameters
-    ----------
-    env : str
-    seed : int
-    n_embd, n_layer, n_head : int
-        The transformer's size.
-    initializer_range : float
-    collect_episodes : int
-        Episodes of the uniform policy.
-    fit_steps, fit_batch_size, fit_lr
-        The maximum-likelihood phase: AdamW, warm-up, cosine.
-    improve_steps, improve_episodes, improve_lr
-        The reinforcement phase: updates, episodes in each, and the rate (warm-up over a twentieth, then a cosine to a half).
-    baseline : {"leave_one_out", "mean", "none"}
-    """
-
-    env: str = "grid/empty-5"
-    seed: int = 0
-    n_embd: int = 48
-    n_layer: int = 2
-    n_head: int = 4
-    initializer_range: float = 0.1
-    collect_episodes: int = 512
-    fit_steps: int = 400
-    fit_batch_size: int = 32
-    fit_lr: float = 4e-3
-    improve_steps: int = 94
-    improve_episodes: int = 384
-    improve_lr: float = 1.4e-3
-    baseline: str = "leave_one_out"
-
-    def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
-        for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes"):
-            require_integer(name, getattr(self, name), 1)
 
 
 class Run:
@@ -85,17 +48,20 @@ class Run:
     def __init__(self, config: TrainConfig, directory: Path, quiet: bool = False) -> None:
         self.config, self.directory, self.quiet = config, directory, quiet
         self.envs = load_envs()
-        self.mdp = exact(config.env)
+        self.mdp = exact(config.env, **config.env_options)
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
         self.fit_rng, self.worlds_rng = np.random.default_rng(fitting), np.random.default_rng(worlds)
         self.tokenizer = CharTokenizer.from_texts([*self.mdp.state_texts, *self.mdp.action_texts, NUMBERS])
         self.model = GPT(self._shape(), rng=np.random.default_rng(init))
-        self.agents = [make_agent(self.model, self.tokenizer, self.mdp, np.random.default_rng(s)) for s in acting.spawn(SHARDS)]
+        self.agents = [
+            make_agent(self.model, self.tokenizer, self.mdp, np.random.default_rng(s), config.sampling) for s in acting.spawn(SHARDS)
+        ]
         self.uniform = [
             uniform_policy(self.tokenizer, self.mdp.action_texts, np.random.default_rng(s)) for s in uniform.spawn(SHARDS)
         ]
         self.metrics: IO[str] = io.StringIO()
         self.log: IO[str] = io.StringIO()
+        self.coefficients: IO[str] = io.StringIO()
         self.optimizer = AdamW(self.model.parameters, config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
         self.seconds: dict[str, float] = {}
         self.curve: list[tuple[int, float]] = []
@@ -107,7 +73,7 @@ class Run:
         came_back = len(f"{-0.123456:g}\n") + states
         return GPTConfig(
             self.tokenizer.vocab_size, states + actions + came_back + 3, c.n_embd, c.n_layer, c.n_head,
-            initializer_range=c.initializer_range,
+            initializer_range=c.initializer_range, value_head=c.value_head,
         )  # fmt: skip
 
     def execute(self) -> dict[str, Any]:
@@ -130,8 +96,11 @@ class Run:
     def _execute(self) -> dict[str, Any]:
         start = time.perf_counter()
         checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config))
-        with open(self.directory / "metrics.jsonl", "w", buffering=1) as metrics, open(self.directory / "episodes.jsonl", "w") as episodes:
-            self.metrics, self.log = metrics, episodes
+        with contextlib.ExitStack() as files:
+            self.metrics = files.enter_context(open(self.directory / "metrics.jsonl", "w", buffering=1))
+            self.log = files.enter_context(open(self.directory / "episodes.jsonl", "w"))
+            if self.config.save_coefficients:
+                self.coefficients = files.enter_context(open(self.directory / "coefficients.jsonl", "w"))
             optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
             experience = self._phase("collect", self._collect)
             self._phase("fit", lambda: self._fit(experience))
@@ -140,7 +109,9 @@ class Run:
             improved = self._record()
         summary = {
             "env": self.config.env,
+            "env_options": self.config.env_options,
             "seed": self.config.seed,
+            "estimator": self.config.estimator,
             "seconds": round(time.perf_counter() - start, 3),
             "seconds_of": {name: round(value, 3) for name, value in self.seconds.items()},
             "episodes": self.episodes,
@@ -179,25 +150,37 @@ class Run:
     def _improve(self) -> None:
         c = self.config
         every = max(1, c.improve_steps // CURVE_POINTS)
+        reference = GPT.from_vector(self.model.config, self.model.parameters.vector.copy()) if c.reference else None
         with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
             for step in range(c.improve_steps):
-                experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes)
+                experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes, c.group)
                 lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
-                improve(self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, baseline=c.baseline)
+                improve(
+                    self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, estimator=c.method, epochs=c.epochs,
+                    sampling=c.sampling, reference=reference, on_coefficients=self._saver(step, experience),
+                )  # fmt: skip
                 mean_return = float(experience.returns().mean())
                 self._measure(phase="improve", step=step, mean_return=mean_return, lr=lr)
                 progress.update(mean_return=mean_return)
                 if (step + 1) % every == 0 and step + 1 < c.improve_steps:
                     self._record()
 
-    def _play(self, policies: list[Policy], episodes: int) -> Experience:
+    def _saver(self, update: int, experience: Experience) -> Callable[[int, np.ndarray], None]:
+        def save(epoch: int, c: np.ndarray) -> None:
+            if self.config.save_coefficients:
+                first = self.episodes - self.config.improve_episodes
+                write_coefficients(self.coefficients, experience, c, update=update, epoch=epoch, first_episode=first)
+
+        return save
+
+    def _play(self, policies: list[Policy], episodes: int, group: int = 1) -> Experience:
         """Play in as many parts as there are policies, side by side, each with random numbers of its own."""
-        counts = [len(part) for part in np.array_split(np.arange(episodes), len(policies)) if len(part)]
+        counts = [len(part) * group for part in np.array_split(np.arange(episodes // group), len(policies)) if len(part)]
         seeds = self.worlds_rng.integers(1 << 62, size=len(counts)).tolist()
 
         def play(part: int) -> Experience:
-            world = self.envs.make_vector(self.config.env, counts[part], seed=seeds[part], autoreset="disabled")
-            return collect(world, policies[part])
+            world = self.envs.VectorEnv(self.mdp, counts[part], seed=seeds[part], autoreset="disabled")
+            return collect(world, policies[part], group)
 
         experience = concatenate(parallel_map(play, range(len(counts))))
         write_jsonl(self.log, experience, self.episodes)
@@ -219,14 +202,15 @@ class Run:
     def _save(self) -> None:
         checkpoint.save(
             self.directory / "checkpoint.npz", self.model, self.tokenizer, self.optimizer,
-            env=self.config.env, seed=self.config.seed, episodes=self.episodes,
+            env=self.config.env, env_options=self.config.env_options, seed=self.config.seed, episodes=self.episodes,
+            sampling=dataclasses.asdict(self.config.sampling),
         )  # fmt: skip
 
 
-def make_agent(model: GPT, tokenizer: CharTokenizer, mdp: Any, rng: Any) -> LLMAgent:
+def make_agent(model: GPT, tokenizer: CharTokenizer, mdp: Any, rng: Any, sampling: Sampling = PLAIN) -> LLMAgent:
     """Return an agent whose actions may be one token longer than the longest valid one, so that what is cut is never valid."""
     longest = max(len(action) for action in mdp.action_texts)
-    return LLMAgent(model, tokenizer, max_new_tokens=longest + 1, rng=rng)
+    return LLMAgent(model, tokenizer, **dataclasses.asdict(sampling), max_new_tokens=longest + 1, rng=rng)
 
 
 def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
@@ -263,5 +247,6 @@ def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
     found = checkpoint.load(directory / "checkpoint.npz")
     if "env" not in found.facts:
         raise CheckpointError(f"{directory / 'checkpoint.npz'} does not name its environment; it is not of a run of minillm train")
-    mdp = exact(found.facts["env"])
-    return make_agent(found.model, found.tokenizer, mdp, found.facts.get("seed")), mdp, found.facts
+    mdp = exact(found.facts["env"], **found.facts.get("env_options", {}))
+    sampling = Sampling(**found.facts.get("sampling", {}))
+    return make_agent(found.model, found.tokenizer, mdp, found.facts.get("seed"), sampling), mdp, found.facts

@@ -24,12 +24,17 @@ from typing import Any
 import numpy as np
 
 from minillm.agent import Choice
+from minillm.batches import Layout, token_batch
 from minillm.errors import NonFiniteError
-from minillm.experience import Experience
-from minillm.objectives import IGNORE, cross_entropy, weighted_log_likelihood
+from minillm.estimators import Estimator
+from minillm.estimators.advantages import to_go
+from minillm.estimators.by_state import STATE_RLOO, by_state
+from minillm.evidence import Evidence, require_needs
+from minillm.experience import Experience, widened
+from minillm.objectives import IGNORE, cross_entropy
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
-from minillm.packing import Packed, pack
-from minillm.returns import advantages, reward_to_go
+from minillm.sampling import PLAIN, Sampling
+from minillm.scoring import policy_gradient
 from minillm.threads import ordered_sum
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -39,18 +44,29 @@ SHARDS = 2  # parts of a batch that are differentiated side by side, whatever th
 
 
 def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
-    """Return a policy that draws each of the A action texts with probability 1/A, whatever the state."""
+    """Return a policy that draws each of the A action texts with probability 1/A, whatever the state.
+
+    A token's log-probability is that of the texts that go on with it, among those that begin as it does.
+    """
     rng = np.random.default_rng(rng)
     texts = np.asarray(actions)
     ids, lengths = tokenizer.encode_batch(texts)
     ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id).astype(np.int64)
     ids[np.arange(ids.shape[1]) > lengths[:, None]] = IGNORE
+    alike = np.stack([_multiplicity(ids[:, :length]) for length in range(ids.shape[1] + 1)], axis=1)
+    log_probs = np.diff(np.log(alike), axis=1) * (ids != IGNORE)
 
     def policy(states: np.ndarray) -> Choice:
         index = rng.integers(len(texts), size=len(states))
-        return Choice(texts[index], ids[index], np.full(len(states), -np.log(len(texts))))
+        return Choice(texts[index], ids[index], log_probs[index])
 
     return policy
+
+
+def _multiplicity(rows: np.ndarray) -> np.ndarray:
+    """How often each row occurs."""
+    _, inverse, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return counts[inverse.reshape(-1)]
 
 
 def collect(environments: Any, policy: Policy, group: int = 1) -> Experience:
@@ -87,7 +103,6 @@ def collect(environments: Any, policy: Policy, group: int = 1) -> Experience:
 def _in_order(turns: list[tuple]) -> Experience:
     """Sort what N environments did turn by turn into episode after episode."""
     width = max(choice.ids.shape[1] for _, _, choice, *_ in turns)
-    ids = [np.pad(c.ids, ((0, 0), (0, width - c.ids.shape[1])), constant_values=IGNORE) for _, _, c, *_ in turns]
     rows, states, _, following, rewards, terminated, truncated = zip(*turns, strict=True)
     episodes = np.concatenate(rows)
     experience = Experience(
@@ -97,8 +112,8 @@ def _in_order(turns: list[tuple]) -> Experience:
         rewards=np.concatenate(rewards),
         terminated=np.concatenate(terminated),
         truncated=np.concatenate(truncated),
-        log_probs=np.concatenate([choice.log_probs for _, _, choice, *_ in turns]),
-        action_ids=np.concatenate(ids),
+        log_probs=np.concatenate([widened(choice.log_probs, width, 0) for _, _, choice, *_ in turns]),
+        action_ids=np.concatenate([widened(choice.ids, width, IGNORE) for _, _, choice, *_ in turns]),
         episodes=episodes,
         steps=np.repeat(np.arange(len(turns)), [len(part) for part in rows]),
     )
@@ -187,32 +202,11 @@ def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tup
 def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:
     r"""Return $c = (G_{it}-b_{it})/N$ for each step: the derivative of the surrogate by $\log p(a_{it}\mid s_{it})$.
 
-    The group of a step is its state, the prompt; with ``"leave_one_out"`` the baseline is the mean return from the same state
-    in *other* episodes, which is unbiased. The baselines are those of :func:`minillm.objectives.reinforce`.
+    It is the estimator :func:`minillm.estimators.by_state.by_state`, whose coefficients are the same for all tokens of an action.
     """
-    _, episode = np.unique(experience.episodes, return_inverse=True)
-    N, H = int(episode.max()) + 1, int(experience.steps.max()) + 1
-    rewards, mask = np.zeros((N, H)), np.zeros((N, H), dtype=bool)
-    rewards[episode, experience.steps], mask[episode, experience.steps] = experience.rewards, True
-    returns = reward_to_go(rewards, mask)[episode, experience.steps]
-    _, state = np.unique(experience.states, return_inverse=True)
-    return advantages(returns, state, baseline, episode) / N
-
-
-def policy_gradient(model: GPT, tokenizer: CharTokenizer, experience: Experience, c: np.ndarray) -> np.ndarray:
-    r"""Return $\sum_k c_k\,\nabla\log p(a_k\mid s_k)$ over the steps of experience: exactly, with the least work.
-
-    Equal decisions are differentiated once, with the sum of their coefficients, and those whose sum is zero not at all; a
-    state is read once for all actions taken in it (see :mod:`minillm.packing`).
-    """
-    pieces = list(pack(tokenizer, experience.states, experience.action_ids, c))
-
-    def differentiate(piece: Packed) -> np.ndarray:
-        logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-        _, dlogits = weighted_log_likelihood(logits, piece.targets, piece.coefficients)
-        return model.backward(dlogits, cache)
-
-    return ordered_sum(differentiate, pieces, np.zeros_like(model.parameters.vector))
+    layout = Layout(experience)
+    batch = token_batch(experience, layout, experience.log_probs)
+    return layout.steps(by_state(baseline).coefficients(batch))[:, 0]
 
 
 def improve(
@@ -223,17 +217,62 @@ def improve(
     *,
     step: int,
     lr: float | None = None,
-    baseline: str = "leave_one_out",
+    estimator: Estimator = STATE_RLOO,
+    epochs: int = 1,
+    sampling: Sampling = PLAIN,
+    reference: GPT | None = None,
+    on_coefficients: Callable[[int, np.ndarray], None] = lambda epoch, c: None,
 ) -> None:
-    r"""Take one step of the optimizer along the REINFORCE estimate of $\nabla J$ from episodes that the model played.
+    r"""Take a step of the optimizer along an estimate of $\nabla J$ from episodes that the model played.
+
+    Parameters
+    ----------
+    model : GPT
+        Changed in place. Its value head, if it has one, learns the return that was still to come from each token on.
+    tokenizer : CharTokenizer
+    experience : Experience
+        Played by this model with this ``sampling``.
+    optimizer : AdamW
+    step : int
+        Number of the update, for messages.
+    lr : float, optional
+        Rate; the optimizer's when None.
+    estimator : Estimator
+    epochs : int
+        Steps on this experience, each with the coefficients at the θ that the one before has reached. The ratios are to θ before
+        the first step.
+    sampling : Sampling
+    reference : GPT, optional
+        The policy that a KL term compares with.
+    on_coefficients : callable, (epoch, coefficients of shape (M, L) or (M, L, V))
 
     Raises
     ------
+    UserError
+        If the estimator needs what there is not: values of a model without a value head, a reference, or what training never has.
     NonFiniteError
         If the gradient is not finite; the parameters stay as they were.
+
+    Notes
+    -----
+    With one epoch and an estimator that looks at nothing but rewards and $\log p$, the log-probabilities are those of the sampling;
+    otherwise they are scored before each step (see :mod:`minillm.scoring`). In the first step all ratios are exactly 1.
     """
-    gradient = policy_gradient(model, tokenizer, experience, coefficients(experience, baseline))
-    descend(model, optimizer, -gradient, step, lr)
+    require_needs(estimator, model.config.value_head, reference is not None)
+    layout = Layout(experience)
+    evidence = Evidence(tokenizer, experience, layout, estimator, sampling, reference, epochs)
+    for epoch in range(epochs):
+        scores, batch = evidence.at(model)
+        c = layout.steps(estimator.coefficients(batch))
+        on_coefficients(epoch, c)
+        dvalues = None if scores.values is None else value_slope(layout.steps(to_go(batch)), scores.values, len(batch))
+        gradient = policy_gradient(model, tokenizer, experience, c, sampling, dvalues)
+        descend(model, optimizer, -gradient, step, lr)
+
+
+def value_slope(returns: np.ndarray, values: np.ndarray, N: int, weight: float = 0.5) -> np.ndarray:
+    r"""Return $w\,(G-V)/N$, the derivative by V of $-\frac w{2N}\sum(G-V)^2$: what a value head learns from."""
+    return weight * (returns - values) / N
 
 
 def descend(model: GPT, optimizer: AdamW, gradient: np.ndarray, step: int, lr: float | None, max_norm: float = 1.0) -> None:

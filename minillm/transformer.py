@@ -23,6 +23,8 @@ from minillm.kv_cache import KeyValueCache
 from minillm.ops import embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters
 
+VALUE = "v_head.summary.weight"
+
 
 class GPT:
     r"""A GPT-2 style language model.
@@ -32,7 +34,8 @@ class GPT:
     config : GPTConfig
     rng : seed or numpy.random.Generator
         Source of the initial parameters: GPT-2's rule, normal with standard deviation $\sigma$ = ``initializer_range``, and
-        $\sigma/\sqrt{2\,n_{layer}}$ for the two projections of a block that end in the residual stream; gains 1, biases 0.
+        $\sigma/\sqrt{2\,n_{layer}}$ for the two projections of a block that end in the residual stream; gains 1, biases 0; a value
+        head starts at 0.
     dtype : dtype
         float32 by default; float64, longdouble and complex128 work throughout.
 
@@ -47,6 +50,8 @@ class GPT:
         self.parameters = Parameters(config.shapes(), dtype=dtype)
         rng = np.random.default_rng(rng)
         for name, view in self.parameters.items():
+            if name.startswith("v_head"):
+                continue
             if name.endswith("c_proj.weight"):
                 view[...] = rng.normal(0.0, config.initializer_range / math.sqrt(2 * config.n_layer), view.shape)
             elif view.ndim == 2:
@@ -131,7 +136,24 @@ class GPT:
         logits = (y @ theta[self._head].T).reshape(*shape, -1)
         return logits, (tokens, places, blocks, y, final, (B, T)) if keep else ()
 
-    def backward(self, dlogits: np.ndarray, cache: tuple) -> np.ndarray:
+    def values(self, cache: tuple) -> np.ndarray:
+        r"""Return $V = y\,w^\top + b$ of the value head at the positions of the logits: their shape without the vocabulary's axis.
+
+        Parameters
+        ----------
+        cache : tuple
+            What :meth:`forward` returned with the logits; y is its last hidden state.
+
+        Raises
+        ------
+        UserError
+            If the model has no value head.
+        """
+        if VALUE not in self.parameters:
+            raise UserError("the model has no value head; make it with GPTConfig(value_head=True)")
+        return (cache[3] @ self.parameters[VALUE][0] + self.parameters["v_head.summary.bias"]).reshape(cache[5][0], -1)
+
+    def backward(self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None) -> np.ndarray:
         r"""Return $\partial L/\partial\theta$ as one vector, from $\partial L/\partial z$.
 
         Parameters
@@ -139,6 +161,8 @@ class GPT:
         dlogits : ndarray of the shape of the logits
         cache : tuple
             What :meth:`forward` returned with the logits.
+        dvalues : ndarray of the shape of :meth:`values`, optional
+            $\partial L/\partial V$; zero when None.
 
         Returns
         -------
@@ -148,7 +172,12 @@ class GPT:
         tokens, places, blocks, y, final, (B, T) = cache
         dz = dlogits.reshape(len(y), -1)
         gradient[self._head][...] = dz.T @ y
-        dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dz @ theta[self._head], final)
+        dy = dz @ theta[self._head]
+        if dvalues is not None:
+            dv = dvalues.reshape(len(y), 1)
+            gradient[VALUE][...], gradient["v_head.summary.bias"][...] = dv.T @ y, dv.sum(axis=0)
+            dy += dv * theta[VALUE]
+        dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dy, final)
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
         gradient["wpe.weight"][...] = embedding_backward(dh, places)

@@ -27,15 +27,20 @@ def load_envs() -> types.ModuleType:
     return envs
 
 
-def exact(id: str) -> Any:
+def exact(id: str, **options: Any) -> Any:
     """Return the table of an environment; see :func:`envs.exact`.
 
     Raises
     ------
     UserError
-        If there is no such environment (the message names the nearest ids), or a number in the id is out of range.
+        If there is no such environment (the message names the nearest ids), or a number in the id or an option is out of range.
     """
     try:
-        return load_envs().exact(id)
-    except ValueError as error:
+        return load_envs().exact(id, **options)
+    except (ValueError, TypeError) as error:
         raise UserError(str(error)) from None
+
+
+def title(id: str, options: dict[str, Any]) -> str:
+    """Return the id of an environment with its options, as in ``grid/frozenlake(slip=0)``."""
+    return id + (f"({', '.join(f'{name}={value}' for name, value in options.items())})" if options else "")

@@ -17,7 +17,8 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print exact J and the optimum."""
     from minillm.run import exact_value, load_run
+    from minillm.worlds import title
 
-    agent, mdp, _ = load_run(options.run)
-    print(f"exact J of {mdp.id}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
+    agent, mdp, facts = load_run(options.run)
+    print(f"exact J of {title(mdp.id, facts.get('env_options', {}))}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
     return 0

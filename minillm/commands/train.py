@@ -1,4 +1,4 @@
-"""`minillm train`: the main job: collect, fit, act, improve."""
+"""`minillm train`: the main job: collect, fit, act, improve; or, with --compare, the same with several estimators."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands.arguments import count, seed
-from minillm.errors import MissingExtra
-from minillm.returns import BASELINES
+from minillm.errors import MissingExtra, UserError
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "collect_episodes": count, "fit_steps": count, "fit_lr": float, "improve_steps": count, "improve_episodes": count,
-    "improve_lr": float, "n_embd": count, "n_layer": count, "n_head": count,
+    "improve_lr": float, "n_embd": count, "n_layer": count, "n_head": count, "epochs": count, "group": count,
+    "temperature": float, "top_k": count, "top_p": float,
 }  # fmt: skip
 
 
@@ -22,10 +22,14 @@ def add(commands: Any) -> None:
     """Declare the arguments."""
     parser = commands.add_parser("train", help="the main job: collect, fit, act, improve")
     parser.add_argument("env", nargs="?", default=None, metavar="ENV", help="an environment (grid/empty-5)")
+    parser.add_argument("--env-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the environment: slip=0")
     parser.add_argument("--seed", type=seed, default=None)
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
-    parser.add_argument("--baseline", choices=BASELINES, default=None)
+    parser.add_argument("--estimator", default=None, metavar="NAME", help="a name, or several joined by + (state_rloo)")
+    parser.add_argument("--compare", default=None, metavar="NAME,NAME", help="train with each of these estimators")
+    parser.add_argument("--seeds", type=count, default=None, metavar="N", help="with --compare: how many seeds each (1)")
+    parser.add_argument("--save-coefficients", action="store_true", default=None, help="write coefficients.jsonl")
     for name, kind in OPTIONS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
     parser.set_defaults(command=run)
@@ -33,24 +37,51 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, three episodes and where the run lies."""
-    from minillm import checkpoint, report
-    from minillm.run import Run, TrainConfig
+    from minillm import checkpoint
     from minillm.threads import recycle_memory
+    from minillm.train_config import TrainConfig, read_options
 
     recycle_memory()
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
+    chosen["env_options"] = read_options(options.env_option)
     config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
-    default = Path("runs") / f"{config.env.replace('/', '-')}-seed{config.seed}"
-    out = options.out or checkpoint.fresh_directory(default)
+    label = config.env.replace("/", "-")
+    if options.compare is not None:
+        return _compare(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-compare"))
+    if options.seeds is not None:
+        raise UserError("--seeds belongs to --compare")
+    return _train(config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}"), options.overwrite)
+
+
+def _train(config: Any, out: Path, overwrite: bool) -> int:
+    from minillm import checkpoint, report
+    from minillm.run import Run
+
     training = Run(config, out)  # first: a wrong configuration neither leaves a directory behind nor deletes an old run
-    checkpoint.prepare_directory(out, options.overwrite)
+    checkpoint.prepare_directory(out, overwrite)
     summary = training.execute()
     print(report.table(summary))
-    print(report.episodes(training.agents[0], config.env, seed=config.seed, episodes=3))
-    try:
-        report.picture(training, summary)
-        print(f"learning curve: {out / 'curve.png'}")
-    except MissingExtra as missing:
-        print(f"no curve.png: {missing}")
+    print(report.episodes(training.agents[0], training.mdp, seed=config.seed, episodes=3))
+    _picture("learning curve", out / "curve.png", lambda: report.picture(training, summary))
     print(f"run: {out}   (minillm play {out}, minillm evaluate {out})")
     return 0
+
+
+def _compare(options: argparse.Namespace, config: Any, out: Path) -> int:
+    from minillm import comparison, report
+
+    if options.estimator is not None or options.overwrite:
+        raise UserError(f"--compare does not go with {'--estimator' if options.estimator is not None else '--overwrite'}")
+    found = comparison.compare(config, options.compare.split(","), options.seeds or 1, out)
+    print(comparison.table(found))
+    _picture("learning curves", out / "compare.png", lambda: report.comparison_picture(out / "compare.png", found))
+    print(f"runs: {out}")
+    return 0
+
+
+def _picture(what: str, path: Path, draw: Callable[[], None]) -> None:
+    try:
+        draw()
+        print(f"{what}: {path}")
+    except MissingExtra as missing:
+        print(f"no {path.name}: {missing}")

@@ -43,6 +43,8 @@ class Batch:
         Exact or learned action values $Q(\text{context}, v)$, for the all-action form.
     score_norms : ndarray of shape (N,), optional
         $\|\nabla\log p(b_i)\|^2$, for the optimal baseline.
+    states : integer ndarray of shape (N, T), optional
+        Label of the state (the text) in which each token's decision was made, for baselines by state; ``groups`` when None.
     """
 
     log_probs: np.ndarray
@@ -58,6 +60,7 @@ class Batch:
     full_ref_log_probs: np.ndarray | None = None
     q: np.ndarray | None = None
     score_norms: np.ndarray | None = None
+    states: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         N, T = self.mask.shape

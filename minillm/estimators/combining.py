@@ -2,6 +2,8 @@ r"""Sums of estimators: a policy gradient with a regulariser."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,24 @@ import numpy as np
 
 from minillm.errors import UserError
 from minillm.estimators.batch import Batch
-from minillm.estimators.estimator import Estimator
+from minillm.estimators.estimator import ESTIMATORS, Estimator
+
+
+def named(text: str) -> Estimator:
+    """Return the registered estimator of a name, or the sum of those joined by ``+``, as in ``grpo+kl_k3_loss_token``.
+
+    Raises
+    ------
+    UserError
+        If there is no such estimator; the message names the nearest.
+    """
+    names = [text] if text in ESTIMATORS else re.split(r"(?<=[^+])\+(?=[^+])", text)
+    for name in names:
+        if name not in ESTIMATORS:
+            near = difflib.get_close_matches(name, ESTIMATORS, n=3, cutoff=0.3) or list(ESTIMATORS)
+            raise UserError(f"there is no estimator {name!r}; near it: {', '.join(near)}")
+    parts = [ESTIMATORS[name] for name in names]
+    return parts[0] if len(parts) == 1 else combined(*parts)
 
 
 def combined(*parts: Estimator) -> Estimator:

@@ -70,7 +70,7 @@ def _experience(visited: np.ndarray, rewards: np.ndarray) -> Experience:
     texts, flags = visited.astype(str).ravel(), np.zeros(N * H, dtype=bool)
     episodes, steps = np.divmod(np.arange(N * H), H)
     zeros = np.zeros(N * H)
-    return Experience(texts, texts, texts, rewards.ravel(), flags, flags, zeros, zeros[:, None], episodes, steps)
+    return Experience(texts, texts, texts, rewards.ravel(), flags, flags, zeros[:, None], zeros[:, None], episodes, steps)
 
 
 def _relative(estimate: np.ndarray, expected: np.ndarray, scale: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minillm.config import GPTConfig
+from minillm.experience import Experience
 from minillm.objectives import IGNORE
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -75,6 +76,28 @@ def _decision_ids(
         ids[k, : len(row)] = row
         at[k, : len(action)] = len(state) + np.arange(len(action))
     return ids, at, action_ids
+
+
+def _random_decisions(seed: int = 0, M: int = 12, L: int = 3) -> tuple[CharTokenizer, Experience, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    tokenizer = CharTokenizer("abc")
+    states = np.array(["a", "abc", "", "bb"])[rng.integers(4, size=M)]
+    ids = rng.integers(3, size=(M, L))
+    lengths = rng.integers(1, L + 1, size=M)
+    ids[np.arange(L) >= lengths[:, None]] = IGNORE
+    ids[np.arange(M), lengths - 1] = 3
+    ids[M // 2 :], states[M // 2 :] = ids[: M - M // 2], states[: M - M // 2]  # equal decisions
+    experience = Experience(
+        states=states, actions=states, next_states=states, rewards=rng.normal(size=M), terminated=np.ones(M, bool),
+        truncated=np.zeros(M, bool), log_probs=np.zeros((M, L)), action_ids=ids, episodes=np.arange(M), steps=np.zeros(M, int),
+    )  # fmt: skip
+    return tokenizer, experience, rng.normal(size=M)
+
+
+@pytest.fixture(scope="session")
+def random_decisions() -> Callable:
+    """``random_decisions(seed, M, L)``: a tokenizer, M episodes of one step in which decisions repeat, and M coefficients."""
+    return _random_decisions
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def experience():
         rewards=np.array([0.1, -1 / 3, 1e-300]),
         terminated=np.array([False, True, False]),
         truncated=np.array([False, False, True]),
-        log_probs=np.array([-0.5, -np.inf, 0.0]),
+        log_probs=np.array([[-0.5, -1e-9, 0.0], [-np.inf, 0.0, 0.0], [-0.25, -0.0, -3.0]]),
         action_ids=np.array([[4, 9, IGNORE], [9, IGNORE, IGNORE], [1, 2, 3]]),
         episodes=np.array([0, 0, 1]),
         steps=np.array([0, 1, 0]),
@@ -48,9 +48,10 @@ def test_a_line_holds_one_step_under_singular_names():
     assert step["next_state"] == "\\"
     assert step["episode"] == 11
     assert step["action_ids"] == [1, 2, 3]
+    assert step["log_probs"] == [-0.25, 0.0, -3.0]
     assert step["truncated"] is True
     assert set(step) == {
-        "state", "action", "next_state", "reward", "terminated", "truncated", "log_prob", "action_ids", "episode",
+        "state", "action", "next_state", "reward", "terminated", "truncated", "log_probs", "action_ids", "episode",
         "step",
     }  # fmt: skip
 
@@ -58,7 +59,7 @@ def test_a_line_holds_one_step_under_singular_names():
 def test_concatenating_is_appending_with_episodes_counted_on(tmp_path):
     path = tmp_path / "episodes.jsonl"
     short = experience().take(np.array([1]))
-    short = dataclasses.replace(short, action_ids=short.action_ids[:, :1])
+    short = dataclasses.replace(short, action_ids=short.action_ids[:, :1], log_probs=short.log_probs[:, :1])
     with path.open("w", encoding="utf-8") as file:
         write_jsonl(file, short)
         write_jsonl(file, experience(), first_episode=1)
@@ -76,7 +77,7 @@ def test_returns_sum_the_rewards_of_each_episode():
 
 GOOD = {
     "state": "a", "action": "b", "next_state": "c", "reward": 1.0, "terminated": True, "truncated": False,
-    "log_prob": -1.0, "action_ids": [1], "episode": 0, "step": 0,
+    "log_probs": [-1.0], "action_ids": [1], "episode": 0, "step": 0,
 }  # fmt: skip
 
 
@@ -86,7 +87,7 @@ GOOD = {
         "", "{", "[]", "null", "3", '"text"', json.dumps({k: v for k, v in GOOD.items() if k != "reward"}),
         json.dumps(GOOD | {"action_ids": 5}), json.dumps(GOOD | {"action_ids": ["a"]}),
         json.dumps(GOOD | {"reward": "1"}), json.dumps(GOOD | {"state": None}), json.dumps(GOOD | {"episode": 0.5}),
-        json.dumps(GOOD | {"terminated": 1}),
+        json.dumps(GOOD | {"terminated": 1}), json.dumps(GOOD | {"log_probs": [-1.0, -2.0]}),
         "[" * 100_000,
         "\udcff",
     ],
@@ -107,7 +108,7 @@ def test_a_file_without_steps_is_named(tmp_path):
 
 def test_whole_numbers_are_numbers(tmp_path):
     path = tmp_path / "whole.jsonl"
-    path.write_text(json.dumps(GOOD | {"reward": 1, "log_prob": 0}) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(GOOD | {"reward": 1, "log_probs": [0]}) + "\n", encoding="utf-8")
     assert read_jsonl(path).rewards.dtype == np.float64
     assert read_jsonl(path).log_probs.dtype == np.float64
     assert read_jsonl(path).action_ids.dtype == np.int64

@@ -78,7 +78,7 @@ def test_collect_is_what_the_table_says(played):
         ids = experience.action_ids[k]
         written = [*tokenizer.encode(str(experience.actions[k])), tokenizer.eos_token_id]
         assert ids[ids != IGNORE].tolist() == written
-    assert (experience.log_probs == -np.log(4)).all()
+    np.testing.assert_allclose(experience.log_probs.sum(1), -np.log(4), rtol=1e-15)
 
 
 def test_groups_share_their_start_and_play_on_their_own():
@@ -113,7 +113,7 @@ def test_the_uniform_policy_is_uniform():
     texts, counts = np.unique(choice.texts, return_counts=True)
     assert texts.tolist() == ["", "a", "bca"]
     assert np.abs(counts - 1000).max() < 120
-    assert (choice.log_probs == -np.log(3)).all()
+    np.testing.assert_allclose(choice.log_probs.sum(1), -np.log(3), rtol=1e-15)
     assert choice.ids[choice.texts == ""][0].tolist() == [3, IGNORE, IGNORE, IGNORE]
     assert choice.ids[choice.texts == "bca"][0].tolist() == [1, 2, 0, 3]
 
@@ -234,3 +234,12 @@ def test_a_gradient_is_clipped_before_the_step(random_model):
     training.descend(model, Recorder(), np.full_like(model.parameters.vector, 3.0), 0, None)
     training.descend(model, Recorder(), np.full_like(model.parameters.vector, 3.0), 0, None, max_norm=2.0)
     assert [np.linalg.norm(g) for g in seen] == pytest.approx([1.0, 2.0])
+
+
+def test_the_uniform_policy_gives_each_token_its_share_of_the_texts():
+    tokenizer = CharTokenizer("abc")
+    choice = uniform_policy(tokenizer, ["a", "ab", "b", "abc"], rng=0)(np.array(["s"] * 50))
+    share = {"a": [3 / 4, 1 / 3], "ab": [3 / 4, 2 / 3, 1 / 2], "b": [1 / 4, 1], "abc": [3 / 4, 2 / 3, 1 / 2, 1]}
+    for text, log_probs in zip(choice.texts, choice.log_probs, strict=True):
+        np.testing.assert_allclose(np.exp(log_probs[: len(text) + 1]), share[str(text)], rtol=1e-14)
+        assert (log_probs[len(text) + 1 :] == 0).all()

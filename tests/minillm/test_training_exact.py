@@ -10,11 +10,9 @@ from minillm.agent import LLMAgent
 from minillm.experience import IGNORE, Experience
 from minillm.objectives import expected_reward
 from minillm.ops import log_softmax
+from minillm.scoring import policy_gradient
 from minillm.tokenizer import CharTokenizer
-from minillm.training import (
-    coefficients,
-    policy_gradient,
-)
+from minillm.training import coefficients
 from minillm.transformer import GPT
 
 BASELINES = ["none", "mean", "leave_one_out"]
@@ -66,7 +64,7 @@ def episodes_of(rewards, states, actions, ids):
     last = np.tile(np.arange(H) == H - 1, N)
     return Experience(
         states=flat[0], actions=flat[1], next_states=flat[0], rewards=flat[2].astype(float), terminated=last,
-        truncated=np.zeros(N * H, bool), log_probs=np.zeros(N * H), action_ids=flat[3],
+        truncated=np.zeros(N * H, bool), log_probs=np.zeros(flat[3].shape), action_ids=flat[3],
         episodes=np.repeat(np.arange(N), H), steps=np.tile(np.arange(H), N),
     )  # fmt: skip
 

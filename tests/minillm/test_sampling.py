@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minillm.decoding import Sampling, draw
 from minillm.errors import UserError
+from minillm.objectives import IGNORE, token_log_probs, weighted_log_likelihood
 from minillm.ops import log_softmax
+from minillm.sampling import Sampling, draw
 
 LOGITS = hnp.arrays(np.float64, st.integers(1, 8), elements=st.sampled_from([-3.0, -1.0, 0.0, 0.5, 0.5, 2.0, 4.0]))
 
@@ -44,6 +45,8 @@ def test_temperature_divides_the_logits():
 
 
 def test_temperature_is_in_the_gradient(derivative):
+    logits, target = np.array([[[0.0, 1.0]]]), np.array([[1]])
+    assert weighted_log_likelihood(logits, target, np.ones(1), Sampling(0.5))[1][0, 0, 1] == pytest.approx(0.2384, abs=5e-5)
     slope = derivative(lambda z: Sampling(temperature=0.5).log_probs(z)[1], np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     assert slope == pytest.approx(0.2384, abs=5e-5)  # wrong: .2689
 
@@ -53,7 +56,9 @@ def test_top_k_two_is_the_behaviour_and_its_gradient(gradient_of):
     np.testing.assert_allclose(np.exp(sampling.log_probs(z)), [0.625, 0.375, 0], rtol=1e-14)
     slope = gradient_of(lambda z: sampling.log_probs(z)[0], z)
     np.testing.assert_allclose(slope, [0.375, -0.375, 0], rtol=1e-13)
-    assert slope[2] == 0
+    _, dz = weighted_log_likelihood(z[None, None], np.array([[0]]), np.ones(1), sampling)
+    np.testing.assert_allclose(dz[0, 0], [0.375, -0.375, 0], rtol=1e-14)
+    assert slope[2] == dz[0, 0, 2] == 0
 
 
 def test_top_k_with_ties_keeps_exactly_k_those_of_lower_id():
@@ -158,6 +163,54 @@ def loop_draw(log_p, u):
                 break
         result.append(last if cumulative <= number * total else index)
     return result
+
+
+SAMPLINGS = [
+    Sampling(), Sampling(0.5), Sampling(1.7, top_k=3), Sampling(top_p=0.7), Sampling(0.8, top_k=4, top_p=0.9), Sampling(0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_backward_equals_the_complex_step(gradient_of, sampling, masked):
+    rng = np.random.default_rng(0)
+    z, C = rng.normal(size=(2, 2, 5, 6))
+    allowed = rng.random(z.shape) < 0.7 if masked else None
+    kept_ones = sampling.log_probs(z, allowed).real > -np.inf
+
+    def value(y):
+        return np.where(kept_ones, sampling.log_probs(y, allowed), 0).ravel() @ np.where(kept_ones, C, 0).ravel()
+
+    dz = sampling.backward(C, sampling.log_probs(z, allowed))
+    np.testing.assert_allclose(dz, gradient_of(value, z), atol=1e-15)
+    assert (dz[~kept_ones] == 0).all()
+    assert (dz == 0).all() == (sampling.temperature == 0)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_weighted_log_likelihood_of_a_sampling_equals_the_complex_step(gradient_of, sampling):
+    rng = np.random.default_rng(1)
+    z, c = rng.normal(size=(4, 3, 6)), rng.normal(size=(4, 3))
+    targets = draw(sampling.log_probs(z).reshape(-1, 6), rng.random(12)).reshape(4, 3)
+    targets[1, 2] = IGNORE
+    value, dz = weighted_log_likelihood(z, targets, c, sampling)
+    assert value == pytest.approx((c * token_log_probs(z, targets, sampling)).sum(), rel=1e-14, abs=1e-300)
+    np.testing.assert_allclose(dz, gradient_of(lambda y: weighted_log_likelihood(y, targets, c, sampling)[0], z), atol=1e-15)
+
+
+def test_a_target_that_is_filtered_out_has_no_gradient():
+    z = np.array([[[0.0, 1.0, 2.0]]])
+    assert token_log_probs(z, np.array([[0]]), Sampling(top_k=2)) == -np.inf
+    value, dz = weighted_log_likelihood(z, np.array([[0]]), np.array([[1.0]]), Sampling(top_k=2))
+    assert value == 0
+    assert (dz == 0).all()
+
+
+def test_a_token_that_is_not_allowed_does_not_exist():
+    z, allowed = np.array([5.0, 1.0, 0.0, 3.0]), np.array([False, True, True, False])
+    assert np.exp(Sampling().log_probs(z, allowed)).tolist() == pytest.approx([0, 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0])
+    assert np.exp(Sampling(0).log_probs(z, allowed)).tolist() == [0, 1, 0, 0]
+    assert np.exp(Sampling(top_k=1).log_probs(z, allowed)).tolist() == [0, 1, 0, 0]
 
 
 @given(hnp.arrays(np.float64, (3, 5), elements=st.sampled_from([0, 0, 0.1, 1 / 3, 0.7, 1e-17])), st.integers(0, 10**6))

@@ -1,0 +1,135 @@
+"""Coefficients of updates as JSON lines beside the experience, and where those of two methods differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from minillm.errors import UserError
+from minillm.experience import Experience
+from minillm.objectives import IGNORE
+
+FILE = "coefficients.jsonl"
+KEY = ("update", "epoch", "episode", "step")
+ROUNDING = 1e-12
+
+
+def write_coefficients(
+    file: IO[str], experience: Experience, c: np.ndarray, *, update: int, epoch: int = 0, first_episode: int = 0
+) -> None:
+    """Append one JSON object a step to an open text file.
+
+    Parameters
+    ----------
+    file : text file
+    experience : Experience of M steps
+    c : ndarray of shape (M, L), or (M, L, V) if dense
+    update, epoch : int
+    first_episode : int
+        Number of the first episode in ``episodes.jsonl``.
+    """
+    lengths = (experience.action_ids != IGNORE).sum(axis=1)
+    for k, length in enumerate(lengths.tolist()):
+        line = {
+            "update": update, "epoch": epoch, "episode": int(experience.episodes[k]) + first_episode, "step": int(experience.steps[k]),
+            "state": str(experience.states[k]), "action": str(experience.actions[k]),
+            "action_ids": experience.action_ids[k, :length].tolist(), "coefficients": c[k, :length].tolist(),
+        }  # fmt: skip
+        file.write(json.dumps(line) + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A line of the file: where it is (``KEY``), its state and action, the ids (n,) of the tokens, and c of shape (n,) or (n, V)."""
+
+    key: tuple[int, ...]
+    state: str
+    action: str
+    ids: tuple[int, ...]
+    c: np.ndarray
+
+    def token(self, t: int) -> str:
+        """How token t reads: its character, or ``⟨end⟩``."""
+        return repr(self.action[t]) if t < len(self.action) else "⟨end⟩"
+
+
+def read_coefficients(path: Path) -> Iterator[Step]:
+    """Yield the steps of a file of coefficients, or of the run directory that holds it.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or a line is not such an object; the message names the file and the line.
+    """
+    path = path / FILE if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"there is no {path}; `minillm train --save-coefficients` writes one")
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield _step(json.loads(line))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not a step with coefficients ({error!r:.120})") from None
+
+
+def _step(found: dict[str, Any]) -> Step:
+    c = np.array(found["coefficients"], dtype=np.float64)
+    ids = tuple(int(i) for i in found["action_ids"])
+    if len(c) != len(ids):
+        raise ValueError(f"{len(c)} coefficients for {len(ids)} action_ids")
+    return Step(tuple(int(found[name]) for name in KEY), str(found["state"]), str(found["action"]), ids, c)
+
+
+@dataclasses.dataclass
+class Comparison:
+    """What :func:`compare` found.
+
+    Attributes
+    ----------
+    tokens : int
+        Tokens that both have.
+    zeros : list of two int
+        Of these, how many have the coefficient 0 in the first and in the second.
+    different : int
+        How many have two different coefficients.
+    first : list of (Step, Step, int)
+        The first of these: the two steps and the token's number.
+    parted : tuple or None
+        ``KEY`` of the first step at which the two played different actions, where the comparison ends.
+    """
+
+    tokens: int = 0
+    zeros: list[int] = dataclasses.field(default_factory=lambda: [0, 0])
+    different: int = 0
+    first: list[tuple[Step, Step, int]] = dataclasses.field(default_factory=list)
+    parted: tuple[int, ...] | None = None
+
+
+def compare(a: Iterator[Step], b: Iterator[Step], shown: int = 10) -> Comparison:
+    """Compare step by step, up to where the two played differently; a difference is one above rounding (1e-12, relative).
+
+    Raises
+    ------
+    UserError
+        If one is dense and the other is not.
+    """
+    found = Comparison()
+    for left, right in zip(a, b, strict=False):
+        if (left.key, left.state, left.ids) != (right.key, right.state, right.ids):
+            found.parted = left.key
+            break
+        if left.c.shape != right.c.shape:
+            raise UserError("one has a coefficient a token and the other one a token of the vocabulary; they cannot be compared")
+        rows = [c.reshape(len(left.ids), -1) for c in (left.c, right.c)]
+        differ = (np.abs(rows[0] - rows[1]) > ROUNDING * np.maximum(np.abs(rows[0]), np.abs(rows[1]))).any(axis=1)
+        found.tokens += len(left.ids)
+        found.different += int(differ.sum())
+        for side in (0, 1):
+            found.zeros[side] += int((rows[side] == 0).all(axis=1).sum())
+        found.first += [(left, right, t) for t in np.flatnonzero(differ).tolist()][: shown - len(found.first)]
+    return found

@@ -1,0 +1,122 @@
+"""What a run of ``minillm train`` depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from minillm.errors import UserError, require_integer
+from minillm.estimators import Estimator, named
+from minillm.evidence import REFERENCE, require_needs
+from minillm.sampling import Sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What a run depends on; ``config.json`` holds it.
+
+    Parameters
+    ----------
+    env : str
+    env_options : dict
+        Options of the environment, as for :func:`envs.make`.
+    seed : int
+    n_embd, n_layer, n_head : int
+        The transformer's size.
+    initializer_range : float
+    collect_episodes : int
+        Episodes of the uniform policy.
+    fit_steps, fit_batch_size, fit_lr
+        The maximum-likelihood phase: AdamW, warm-up, cosine.
+    improve_steps, improve_episodes, improve_lr
+        The reinforcement phase: updates, episodes in each, and the rate (warm-up over a twentieth, then a cosine to a half).
+    estimator : str
+        A name in :data:`minillm.estimators.ESTIMATORS`, or several joined by ``+``.
+    epochs : int
+        Steps of the optimizer in each update.
+    group : int
+        Episodes of an update come in groups of this size that share their start.
+    temperature, top_k, top_p
+        The distribution that actions are drawn from, and that is differentiated and evaluated.
+    save_coefficients : bool
+        Write the coefficients of every update to ``coefficients.jsonl``.
+
+    Raises
+    ------
+    UserError
+        If a number is out of range, there is no such estimator, or it needs what training does not have.
+    """
+
+    env: str = "grid/empty-5"
+    env_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    n_embd: int = 48
+    n_layer: int = 2
+    n_head: int = 4
+    initializer_range: float = 0.1
+    collect_episodes: int = 512
+    fit_steps: int = 400
+    fit_batch_size: int = 32
+    fit_lr: float = 4e-3
+    improve_steps: int = 94
+    improve_episodes: int = 384
+    improve_lr: float = 1.4e-3
+    estimator: str = "state_rloo"
+    epochs: int = 1
+    group: int = 1
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    save_coefficients: bool = False
+
+    def __post_init__(self) -> None:
+        require_integer("seed", self.seed, 0)
+        for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes", "epochs", "group"):
+            require_integer(name, getattr(self, name), 1)
+        if self.improve_episodes % self.group:
+            raise UserError(f"improve_episodes must be a multiple of group, got {self.improve_episodes} and {self.group}")
+        require_needs(self.method, value_head=True, reference=True)
+        if not self.sampling.temperature > 0:
+            raise UserError("a policy of temperature 0 has no gradient; train with a temperature above 0")
+
+    @property
+    def method(self) -> Estimator:
+        """The estimator that ``estimator`` names."""
+        return named(self.estimator)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The distribution that actions are drawn from."""
+        return Sampling(self.temperature, self.top_k, self.top_p)
+
+    @property
+    def value_head(self) -> bool:
+        """Whether the estimator needs values, and so the model a head for them."""
+        return "values" in self.method.needs
+
+    @property
+    def reference(self) -> bool:
+        """Whether the estimator compares with the policy as it was before the first update."""
+        return bool(set(REFERENCE) & set(self.method.needs))
+
+
+def read_options(pairs: list[str]) -> dict[str, Any]:
+    """Return the options that ``["slip=0", "name=text"]`` spell: numbers, true, false and null as in JSON, all else as text.
+
+    Raises
+    ------
+    UserError
+        If one has no ``=``.
+    """
+    options = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise UserError(f"an option of an environment is written NAME=VALUE, got {pair!r}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        options[name] = text if isinstance(value, (list, dict)) else value
+    return options
