@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 
 from minillm.errors import UserError, require_integer
 
@@ -73,8 +74,12 @@ class GPTConfig:
                 f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {self.activation_function!r}"
             )
         for name in ("layer_norm_epsilon", "initializer_range"):
-            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
-                raise UserError(f"{name} must be finite and at least 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
+                raise UserError(f"{name} must be finite and at least 0, got {value!r}")
+        for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name} must be True or False, got {getattr(self, name)!r}")
 
     @property
     def inner(self) -> int:

@@ -67,6 +67,40 @@ class GPT:
         model.parameters = Parameters(config.shapes(), vector)
         return model
 
+    @classmethod
+    def from_pretrained(cls, name: Any, *, dtype: Any = None) -> GPT:
+        """Return the GPT-2 of a checkpoint in the Hugging Face layout.
+
+        Parameters
+        ----------
+        name : path or str
+            A directory with config.json and model.safetensors (or shards), or a name in the local Hugging Face cache.
+        dtype : dtype, optional
+            float32, or float64 where the file holds float64, when None.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is missing, damaged, contradicts itself, or asks for maths that is not computed here.
+        """
+        from minillm.pretrained import gpt2  # pretrained stands on the transformer, not the other way round
+
+        return gpt2.load(name, dtype)
+
+    def save_pretrained(self, directory: Any, *, max_shard_bytes: int | None = None) -> None:
+        """Write config.json and model.safetensors (shards, if larger than ``max_shard_bytes``), as ``GPT2LMHeadModel`` reads them.
+
+        Raises
+        ------
+        CheckpointError
+            If the parameters are longdouble or complex, which the format does not have.
+        RunDirectoryError
+            If the directory cannot be written.
+        """
+        from minillm.pretrained import gpt2
+
+        gpt2.save(self, directory, max_shard_bytes)
+
     def astype(self, dtype: np.dtype | type) -> GPT:
         """Return a copy whose parameters have another dtype; the copy computes in that dtype."""
         return GPT.from_vector(self.config, self.parameters.vector.astype(dtype))

@@ -81,6 +81,10 @@ class SafeTensors(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._views)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array without touching its data."""
+        return self._views[name].shape
+
     def _error(self, name: str, problem: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {name!r:.80} {problem}")
 

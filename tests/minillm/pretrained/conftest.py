@@ -1,0 +1,66 @@
+"""Small checkpoints with what PyTorch computed from them; see tests/make_pretrained_data.py."""
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minillm.pretrained.safetensors import SafeTensors, write_safetensors
+
+TESTS = Path(__file__).parents[2]
+DATA = TESTS / "data" / "pretrained"
+VARIANTS = sorted(path.name for path in DATA.iterdir())
+
+
+def _assert_close(found: np.ndarray, stored: np.ndarray, bound: float) -> None:
+    assert found.shape == stored.shape
+    assert np.abs(found - stored).max() <= bound * np.abs(stored).max()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The directory of the variants."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable:
+    """``oracle(variant)``: the stored arrays, gradients by name under ``gradient.``."""
+    return lambda variant: SafeTensors(DATA / variant / "oracle.safetensors")
+
+
+@pytest.fixture(scope="session")
+def assert_close() -> Callable:
+    """``assert_close(found, stored, bound)``: equal shapes, largest error at most ``bound`` × largest stored value."""
+    return _assert_close
+
+
+@pytest.fixture(scope="session")
+def framework() -> SimpleNamespace:
+    """The functions of tests/make_pretrained_data.py; the test is skipped without torch and transformers."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    return SimpleNamespace(**runpy.run_path(str(TESTS / "make_pretrained_data.py")))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable:
+    """``copy(variant, config={…}, tensors={…})``: a copy with keys of config.json and tensors replaced (None: left out)."""
+
+    def make(variant: str, config: dict | None = None, tensors: dict | None = None) -> Path:
+        place = tmp_path / variant
+        shutil.copytree(DATA / variant, place)
+        options = json.loads((place / "config.json").read_text(encoding="utf-8")) | (config or {})
+        (place / "config.json").write_text(json.dumps({k: v for k, v in options.items() if v != "left out"}), encoding="utf-8")
+        if tensors is not None:
+            file = SafeTensors(place / "model.safetensors")
+            arrays = {**file} | tensors
+            write_safetensors(place / "model.safetensors", {k: a for k, a in arrays.items() if a is not None}, {"format": "pt"})
+        return place
+
+    return make
