@@ -41,7 +41,7 @@ class TextEnv:
         self._texts, self._terminal = mdp.state_texts.tolist(), mdp.terminal.tolist()
         self._rows: list = [None] * len(self._texts)
         self._starts = mdp.start_cumulative.tolist()
-        self._numbers, self._invalid, self._horizon = mdp.action_numbers, mdp.invalid, mdp.horizon
+        self._horizon = mdp.horizon
         self._state, self._time, self._done = -1, 0, True
         self._seed(seed)
 
@@ -56,11 +56,11 @@ class TextEnv:
         seed : None goes on with the stream of random numbers; an integer begins the stream anew
         options : {"state": index of the start state} or None; never changed
         """
-        if check_seed(seed) is not None:
-            self._seed(seed)
-        options = check_options(options, {"state"})
+        if seed is not None:
+            self._seed(check_seed(seed))
+        known = check_options(options, {"state"}) if options else {}
         state = bisect_right(self._starts, self._uniform())
-        self._state = int(check_states(self.mdp, options["state"], ())) if "state" in options else state
+        self._state = int(check_states(self.mdp, known["state"], ())) if known else state
         self._time, self._done = 0, False
         return self._texts[self._state], {}
 
@@ -79,21 +79,23 @@ class TextEnv:
         if self._done:
             raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
         row = self._rows[self._state] or self._row(self._state)
-        cumulative, successors, rewards = row[self._numbers.get(action, self._invalid)]
-        u = self._uniform()
-        k = bisect_right(cumulative, u) if cumulative else 0
-        self._time += 1
-        self._state = state = successors[k]
-        terminated = self._terminal[state]
-        truncated = not terminated and self._time >= self._horizon
-        self._done = terminated or truncated
-        return self._texts[state], rewards[k], terminated, truncated, {}
+        cumulative, outcomes = row.get(action) or row[None]
+        self._state, text, reward, terminated = outcomes[bisect_right(cumulative, self._uniform())]
+        self._time = time = self._time + 1
+        if terminated or time >= self._horizon:
+            self._done = True
+            return text, reward, terminated, not terminated, {}
+        return text, reward, False, False, {}
 
-    def _row(self, state: int) -> list:
-        """The outcomes of each action in a state as plain lists, prepared at the first visit."""
-        tables = (self.mdp.cumulative, self.mdp.successors, self.mdp.rewards)
-        cells = zip(*(table[state].tolist() for table in tables), strict=True)
-        self._rows[state] = [(() if c[0] == np.inf else c, s, r) for c, s, r in cells]
+    def _row(self, state: int) -> dict:
+        """A state's outcomes as action -> (cumulative, [(next state, text, reward, terminated)]); None is `invalid`.
+
+        Prepared at the first visit.
+        """
+        mdp, texts, terminal = self.mdp, self._texts, self._terminal
+        cells = zip(*(table[state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards)), strict=True)
+        outcomes = [(c, [(s, texts[s], r, terminal[s]) for s, r in zip(ss, rs, strict=True)]) for c, ss, rs in cells]
+        self._rows[state] = dict(zip([*mdp.action_numbers, None], outcomes, strict=True))
         return self._rows[state]
 
     def render(self) -> str:

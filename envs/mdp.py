@@ -108,6 +108,11 @@ class ExactMDP:
         return _read_only(_cumulative(self.probabilities))
 
     @cached_property
+    def _thresholds(self) -> np.ndarray:
+        """`cumulative` but its last column, as K - 1 contiguous rows of S (A + 1) numbers."""
+        return np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, self.mean_rewards.size)
+
+    @cached_property
     def start_cumulative(self) -> np.ndarray:
         """Cumulative start probabilities (S,), infinite from the last possible start on."""
         return _read_only(_cumulative(self.start))
@@ -161,14 +166,11 @@ class ExactMDP:
         states, actions : ndarray of int, shape (N,)
         u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
         """
-        K = self.successors.shape[-1]
         flat = states * (self.invalid + 1) + actions
-        if K > 1:
-            passed = flat * K
-            flat = passed.copy()
-            for k in range(K - 1):
-                flat += self.cumulative.ravel().take(passed + k) <= u
-        return self.successors.ravel().take(flat), self.rewards.ravel().take(flat)
+        place = flat * self.successors.shape[-1]
+        for threshold in self._thresholds:
+            place += threshold.take(flat) <= u
+        return self.successors.ravel().take(place), self.rewards.ravel().take(place)
 
     def uniform(self) -> np.ndarray:
         """Return the policy (S, A) that chooses each canonical string with probability 1/A."""

@@ -12,7 +12,7 @@ $i$ of a batch of any size is environment $i$ alone, and skipping a draw costs n
 
 import operator
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 
 import numpy as np
 
@@ -64,10 +64,10 @@ def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
-def stream(key: np.ndarray) -> Iterator[float]:
-    """Yield the numbers of one stream as Python floats, for a key of shape (1,)."""
-    for block in count():
-        yield from uniforms(key, np.arange(block * 256, (block + 1) * 256, dtype=np.uint64)).tolist()
+def stream(key: np.ndarray, block: int = 1024) -> Iterator[float]:
+    """Yield the numbers of one stream as Python floats, for a key of shape (1,); they are computed by the block."""
+    draws = (np.arange(b * block, (b + 1) * block, dtype=np.uint64) for b in count())
+    return chain.from_iterable(uniforms(key, d).tolist() for d in draws)
 
 
 class Streams:

@@ -37,7 +37,6 @@ class VectorEnv:
         self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, int(n), autoreset
         self._states, self._time = np.full(n, -1), np.zeros(n, dtype=int)
         self._done = np.ones(n, dtype=bool)
-        self._chance = mdp.successors.shape[-1] > 1
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
@@ -60,10 +59,12 @@ class VectorEnv:
         if check_seed(seed) is not None:
             self._seed(seed)
         options = check_options(options, {"state", "group", "reset_mask"})
-        rows = self._mask(options.get("reset_mask", np.ones(self.n, dtype=bool)), "reset_mask")
-        self._begin(rows, self._starts(options))
-        if (self._states < 0).any():
+        mask = self._mask(options.get("reset_mask", np.ones(self.n, dtype=bool)), "reset_mask")
+        if (self._states[~mask] < 0).any():
             raise ResetNeeded(f"{self.id}: the first reset must reset every row")
+        starts, rows = self._starts(options), mask.nonzero()[0]
+        self._streams.skip(mask)
+        self._begin(rows, starts[rows])
         return self.mdp.state_texts.take(self._states), {}
 
     def _starts(self, options: dict) -> np.ndarray:
@@ -78,9 +79,7 @@ class VectorEnv:
         return np.repeat(starts[::group], group)
 
     def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
-        self._states = np.where(rows, starts, self._states)
-        self._time, self._done = self._time * ~rows, self._done & ~rows
-        self._streams.skip(rows)
+        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
 
     def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
         """Play one action a row and return (observations, rewards, terminated, truncated, info).
@@ -97,47 +96,44 @@ class VectorEnv:
         TypeError, ValueError
             If the actions are not n strings.
         """
-        moving = None if where is None else self._mask(where, "where")
         if len(actions) != self.n:
             raise ValueError(f"expected {self.n} actions, got {len(actions)}")
         indices = self.mdp.action_index(actions)
-        over = self._done if moving is None else self._done & moving
-        if over.any():
-            if self.autoreset != "next_step" or (self._states < 0).any():
-                raise ResetNeeded(f"{self.id}: row {over.argmax()} has no episode under way; reset it first")
-            moving = ~over if moving is None else moving & ~over
-        rewards, terminated, truncated = self._move(indices, moving)
-        return self._after(over, rewards, terminated, truncated)
+        over = self._done if where is None else self._done & self._mask(where, "where")
+        ended = over.nonzero()[0]
+        if ended.size and (self.autoreset != "next_step" or self._states[ended[0]] < 0):
+            raise ResetNeeded(f"{self.id}: row {ended[0]} has no episode under way; reset it first")
+        still = ended if where is None else (over | ~np.asarray(where)).nonzero()[0]
+        u = self._streams.peek()
+        self._streams.skip(where)
+        rewards, terminated, truncated = self._move(indices, u, still)
+        info: dict[str, np.ndarray] = {}
+        if self.autoreset == "next_step":
+            info["reset"] = over
+            self._begin(ended, self.mdp.start_states(u[ended]))
+        elif self.autoreset == "same_step":
+            info = self._begin_at_once(terminated | truncated)
+        return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
 
-    def _move(self, actions: np.ndarray, moving: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        u = self._streams.peek() if self._chance else self._time
+    def _move(self, actions: np.ndarray, u: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Play one step of all rows, then take it back in the rows of the index array `still`."""
         states, rewards = self.mdp.step(self._states, actions, u)
-        self._streams.skip(moving)
-        if moving is None:
-            self._time += 1
-        else:
-            states, rewards = np.where(moving, states, self._states), np.where(moving, rewards, 0.0)
-            self._time += moving
+        states[still], rewards[still] = self._states[still], 0.0
+        self._time += 1
+        self._time[still] -= 1
         terminated = self.mdp.terminal.take(states)
         truncated = (self._time >= self.mdp.horizon) & ~terminated
-        if moving is not None:
-            terminated, truncated = terminated & moving, truncated & moving
-        self._states = states
-        self._done = self._done | terminated | truncated
+        terminated[still] = truncated[still] = False
+        self._states, self._done = states, self._done | terminated | truncated
         return rewards, terminated, truncated
 
-    def _after(self, over, rewards, terminated, truncated) -> tuple[Any, ...]:
-        info: dict[str, np.ndarray] = {}
-        ended = over
-        if self.autoreset == "next_step":
-            info["reset"] = over.copy()
-        elif self.autoreset == "same_step":
-            ended = terminated | truncated
-            info["_final_obs"] = ended
-            info["final_obs"] = np.where(ended, self.mdp.state_texts.take(self._states), "")
-        if self.autoreset != "disabled" and ended.any():
-            self._begin(ended, self.mdp.start_states(self._streams.peek()))
-        return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
+    def _begin_at_once(self, ended: np.ndarray) -> dict[str, np.ndarray]:
+        rows = ended.nonzero()[0]
+        final = np.where(ended, self.mdp.state_texts.take(self._states), "")
+        u = self._streams.peek()
+        self._streams.skip(ended)
+        self._begin(rows, self.mdp.start_states(u[rows]))
+        return {"_final_obs": ended, "final_obs": final}
 
     def _mask(self, mask: Any, name: str) -> np.ndarray:
         mask = np.asarray(mask)

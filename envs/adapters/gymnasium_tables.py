@@ -22,7 +22,8 @@ def kernel_from_gymnasium(
     """Build the table of an environment with a kernel `.P[s][a] = [(probability, next state, reward, done)]`.
 
     Equal outcomes are merged. An outcome that is done leads to an absorbing copy of its state, so nothing is earned
-    after it even where the kernel would go on.
+    after it even where the kernel would go on. An invalid string costs 0.1 more than the cheapest step that does not end
+    (0.1 where steps are free), so that writing nonsense is never the way to save the cost of steps.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def kernel_from_gymnasium(
     start = {(int(s), False): float(p) for s, p in enumerate(inner.initial_state_distrib) if p}
     rows = [outcomes for row in inner.P.values() for outcomes in row.values()]
     running = {s for s, _ in start} | {after for row in rows for _, after, _, done in row if not done}
+    cheapest = min(0.0, max((float(r) for row in rows for _, _, r, done in row if not done), default=0.0))
 
     def outcomes(state, action):
         return [(p, (int(after), bool(done)), r) for p, after, r, done in inner.P[state[0]][number[action]]]
@@ -43,7 +45,8 @@ def kernel_from_gymnasium(
 
     return tabulate(
         id or f"gymnasium:{env.spec.id}", start=start, actions=actions, outcomes=outcomes, terminal=lambda s: s[1],
-        text=shown, horizon=horizon or env.spec.max_episode_steps or DEFAULT_HORIZON, invalid_reward=-INVALID_COST,
+        text=shown, horizon=horizon or env.spec.max_episode_steps or DEFAULT_HORIZON,
+        invalid_reward=cheapest - INVALID_COST,
     )  # fmt: skip
 
 
