@@ -1,0 +1,95 @@
+"""The same GPT written the usual way in PyTorch (modules, scaled_dot_product_attention), over our parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minillm import GPT, GPTConfig
+from minillm.parameters import Parameters
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a LayerNorm and added to the stream."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        C = config.n_embd
+        self.heads = config.n_head
+        self.ln_1, self.ln_2 = (nn.LayerNorm(C, eps=config.layer_norm_epsilon) for _ in range(2))
+        self.attn = nn.ModuleDict({"c_attn": nn.Linear(C, 3 * C), "c_proj": nn.Linear(C, C)})
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(C, config.inner), "c_proj": nn.Linear(config.inner, C)})
+
+    def forward(self, h: torch.Tensor, past: tuple | None = None) -> tuple[torch.Tensor, tuple]:
+        """Return the stream and the keys and values so far."""
+        B, T, C = h.shape
+        q, k, v = (x.view(B, T, self.heads, -1).transpose(1, 2) for x in self.attn["c_attn"](self.ln_1(h)).split(C, dim=2))
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        o = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        h = h + self.attn["c_proj"](o.transpose(1, 2).reshape(B, T, C))
+        return h + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(h)), approximate="tanh")), (k, v)
+
+
+class TorchGPT(nn.Module):
+    """GPT-2's architecture with a tied head."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(config.vocab_size, config.n_embd), nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(self, ids: torch.Tensor, past: list | None = None, last: bool = False) -> tuple[torch.Tensor, list]:
+        """Return logits (of the last position only, if asked) and the cache."""
+        start = 0 if past is None else past[0][0].shape[2]
+        h = self.wte(ids) + self.wpe.weight[start : start + ids.shape[1]]
+        kept = []
+        for layer, block in enumerate(self.h):
+            h, pair = block(h, None if past is None else past[layer])
+            kept.append(pair)
+        return F.linear(self.ln_f(h[:, -1:] if last else h), self.wte.weight), kept
+
+
+def from_ours(model: GPT) -> TorchGPT:
+    """Return a TorchGPT with copies of our parameters; its linear maps are stored (out, in)."""
+    peer = TorchGPT(model.config)
+    with torch.no_grad():
+        for name, parameter in peer.named_parameters():
+            parameter.copy_(torch.from_numpy(_turned(name, model.parameters[name]).copy()))
+    return peer
+
+
+def flat_gradient(peer: TorchGPT, layout: Parameters) -> np.ndarray:
+    """Return the gradient of the peer as a vector in our layout."""
+    gradient = layout.like()
+    for name, parameter in peer.named_parameters():
+        gradient[name][...] = _turned(name, parameter.grad.numpy())
+    return gradient.vector
+
+
+def _turned(name: str, array: np.ndarray) -> np.ndarray:
+    return array.T if ".c_" in name and array.ndim == 2 else array
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood of targets (B, T)."""
+    return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
+
+
+def sequence_log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the sum over time of the targets' log-probabilities, (B,)."""
+    return -F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").sum(dim=1)
+
+
+@torch.no_grad()
+def generate(peer: TorchGPT, ids: torch.Tensor, n: int) -> torch.Tensor:
+    """Continue ids (B, T) by n most probable tokens each, with a key/value cache."""
+    out = [ids]
+    past = None
+    for _ in range(n):
+        logits, past = peer(out[-1], past, last=True)
+        out.append(logits[:, -1].argmax(dim=-1, keepdim=True))
+    return torch.cat(out, dim=1)
