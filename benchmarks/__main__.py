@@ -3,9 +3,8 @@
 import argparse
 import os
 from importlib import import_module
-from pathlib import Path
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+NAMES = ("envs", "train")
 
 
 def parse() -> argparse.Namespace:
@@ -13,7 +12,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the linear algebra library")
+    parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="threads of the linear algebra library")
     return parser.parse_args()
 
 

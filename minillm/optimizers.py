@@ -67,12 +67,18 @@ class AdamW:
         for part in row_blocks(gradient.size, 1):
             g, m, v, theta = gradient[part], self.m[part], self.v[part], self.parameters.vector[part]
             m += (1 - beta_1) * (g - m)
-            v += (1 - beta_2) * (g * g - v)
-            denominator = np.sqrt(v)
+            square = g * g
+            square -= v
+            square *= 1 - beta_2
+            v += square
+            denominator = np.sqrt(v, out=square)
             denominator /= root
             denominator += self.eps
-            theta -= (lr * self.weight_decay) * (theta * self.decays[part])
-            theta -= rate * (m / denominator)
+            if self.weight_decay:
+                theta -= (lr * self.weight_decay) * (theta * self.decays[part])
+            update = np.divide(m, denominator, out=denominator)
+            update *= rate
+            theta -= update
 
 
 def clip_by_global_norm(gradient: np.ndarray, max_norm: float) -> float:

@@ -41,6 +41,7 @@ from minillm.transformer import GPT
 
 Policy = Callable[[np.ndarray], Choice]
 SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
+SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
 
 
 def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
@@ -186,7 +187,10 @@ def fit(
 
 
 def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,), from ``SHARDS`` parts of the batch."""
+    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,), from ``SHARDS`` parts of the batch.
+
+    The number of parts depends on the batch's shape and the model's size alone, never on the number of cores.
+    """
     total = int((targets != IGNORE).sum())
 
     def differentiate(rows: np.ndarray) -> np.ndarray:
@@ -194,7 +198,8 @@ def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tup
         loss, dlogits = cross_entropy(logits, targets[rows], total)
         return np.append(model.backward(dlogits, cache), loss)
 
-    shards = np.array_split(np.arange(len(ids)), min(SHARDS, len(ids)))
+    parts = SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1
+    shards = np.array_split(np.arange(len(ids)), min(parts, len(ids)))
     both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
     return float(both[-1]), both[:-1]
 
