@@ -47,9 +47,10 @@ def random_model(architecture, options, rng, narrow):
 
 
 def inputs(model, rng):
-    """Token ids, and for BERT a padded row and token types."""
-    ids = rng.integers(0, model.config.vocab_size, (2, 7))
-    if model.config.model_type == "gpt2":
+    """Token ids, and for BERT a padded row and token types. PyTorch leaves the padding id out of BERT's gradient: none is used."""
+    gpt2 = model.config.model_type == "gpt2"
+    ids = rng.integers(0 if gpt2 else 1, model.config.vocab_size, (2, 7))
+    if gpt2:
         return {"input_ids": ids}
     mask = np.ones_like(ids)
     mask[1, 4:] = 0
@@ -90,7 +91,7 @@ def write_weights(directory, name, model):
     state = {key: tensor.detach().float().numpy() for key, tensor in model.state_dict().items()}
     if model.config.tie_word_embeddings and name != "gpt2-wide-f16":  # there the tied head is in the file too
         state = {key: a for key, a in state.items() if key not in ("lm_head.weight", "cls.predictions.decoder.weight")}
-    state.pop("cls.predictions.decoder.bias", None)
+        state.pop("cls.predictions.decoder.bias", None)
     if name.endswith("old"):
         state = old_names(state)
     if name.endswith("shards"):

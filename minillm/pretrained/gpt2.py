@@ -7,14 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, UserError
 from minillm.pretrained import directory
-from minillm.pretrained.safetensors import SafeTensors
 from minillm.pretrained.settings import read_options, require_architecture
-from minillm.pretrained.weights import load_vector
+from minillm.pretrained.weights import load_vector, require_tied
 from minillm.transformer import GPT
 
 ARCHITECTURES = ("GPT2LMHeadModel", "GPT2Model")
@@ -38,7 +35,8 @@ def load(name: str | Path, dtype: Any = None) -> GPT:
         raise CheckpointError(f"{place / 'config.json'}: n_layer is {config.n_layer}, but there are {len(tensors)} tensors in all")
     vector = load_vector(config.shapes(), tensors, lambda tensor: _parameter(tensor, config), dtype)
     model = GPT.from_vector(config, vector)
-    _check_tie(model, tensors)
+    if config.tie_word_embeddings:
+        require_tied(tensors, "lm_head.weight", model.parameters["wte.weight"])
     return model
 
 
@@ -77,13 +75,3 @@ def _parameter(tensor: str, config: GPTConfig) -> str | None:
     if BUFFERS.fullmatch(name) or (name == "lm_head.weight" and config.tie_word_embeddings):
         return None
     return name
-
-
-def _check_tie(model: GPT, tensors: dict[str, SafeTensors]) -> None:
-    """A head that the file holds although it is tied must be the embedding."""
-    file = tensors.get("lm_head.weight")
-    if file is None or not model.config.tie_word_embeddings:
-        return
-    head, embedding = file["lm_head.weight"], model.parameters["wte.weight"]
-    if not np.array_equal(head.astype(embedding.dtype), embedding):
-        raise CheckpointError(f"{file.path}: 'lm_head.weight' is not the embedding, but config.json ties them (tie_word_embeddings)")

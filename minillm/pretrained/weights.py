@@ -55,6 +55,13 @@ def load_vector(
     return theta.vector
 
 
+def require_tied(tensors: Mapping[str, SafeTensors], head: str, embedding: np.ndarray) -> None:
+    """Raise :class:`CheckpointError` if the file holds a head that config.json ties and that is not the embedding."""
+    file = tensors.get(head)
+    if file is not None and not np.array_equal(file[head].astype(embedding.dtype), embedding):
+        raise CheckpointError(f"{file.path}: {head!r} is not the embedding, but config.json ties them (tie_word_embeddings)")
+
+
 def _matched(
     shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, SafeTensors], rename: Callable[[str], str | None]
 ) -> dict[str, tuple[str, SafeTensors]]:
