@@ -63,7 +63,7 @@ def test_no_stationary_policy_of_a_slippery_lake_beats_the_optimum_and_the_best_
     mdp = replace(envs.exact("grid/frozenlake-random-2", slip=0.5), horizon=400)  # long: the time does not matter
     S, choices = len(mdp.state_texts), np.eye(mdp.invalid + 1)[:, :-1]
     values = [mdp.value(choices[list(actions)]) for actions in product(range(mdp.invalid + 1), repeat=S)]
-    assert mdp.solve().J == pytest.approx(max(values), abs=1e-12)
+    assert pytest.approx(max(values), abs=1e-12) == mdp.solve().J
     assert mdp.value(mdp.stationary_policy()) == pytest.approx(max(values), abs=1e-12)
 
 

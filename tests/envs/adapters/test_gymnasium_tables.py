@@ -50,13 +50,14 @@ def test_our_tables_are_those_of_gymnasiums_kernel(ours, theirs, translate):
     table = str.maketrans(translate)
     mine = {(s.translate(table), a, e.translate(table)): law for (s, a, e), law in kernel(ours).items()}
     assert mine == {key: pytest.approx(law, abs=1e-15) for key, law in kernel(theirs).items()}
-    assert ours.solve().J == pytest.approx(replace(theirs, horizon=ours.horizon).solve().J, rel=1e-13)
+    assert pytest.approx(replace(theirs, horizon=ours.horizon).solve().J, rel=1e-13) == ours.solve().J
     start = ours.state_texts[ours.start > 0].tolist()
     assert [text.translate(table) for text in start] == theirs.state_texts[theirs.start > 0].tolist()
 
 
 def test_nonsense_never_saves_the_cost_of_steps():
-    for name, cost in (("FrozenLake-v1", 0.1), ("CliffWalking-v1", 1.1), ("Taxi-v3", 1.1)):
+    taxi = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))
+    for name, cost in (("FrozenLake-v1", 0.1), ("CliffWalking-v1", 1.1), (taxi, 1.1)):
         mdp = envs.exact(f"gymnasium:{name}")
         assert set(mdp.mean_rewards[~mdp.terminal, -1].tolist()) == {-cost}
         assert (mdp.solve().Q[0, ~mdp.terminal].argmax(-1) < mdp.invalid).all()
