@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from envs.lookup import Lookup
 from envs.validation import check_kernel, check_policy, check_shapes
 
 
@@ -108,9 +109,10 @@ class ExactMDP:
         return _read_only(_cumulative(self.probabilities))
 
     @cached_property
-    def _thresholds(self) -> np.ndarray:
-        """`cumulative` but its last column, as K - 1 contiguous rows of S (A + 1) numbers."""
-        return np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, self.mean_rewards.size)
+    def _flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Thresholds (K - 1, S (A + 1)): `cumulative` but its last column; successors and rewards (S (A + 1) K,)."""
+        thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, self.mean_rewards.size)
+        return thresholds, self.successors.ravel(), self.rewards.ravel()
 
     @cached_property
     def start_cumulative(self) -> np.ndarray:
@@ -123,10 +125,8 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
-    def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.action_texts)
-        order = np.append(order, order[-1])  # what sorts after the last string is compared with it, and differs
-        return order, self.action_texts[order]
+    def _lookup(self) -> Lookup:
+        return Lookup(self.action_texts)
 
     def action_index(self, texts) -> np.ndarray:
         r"""Return the index of each action string, A for every string that is not canonical.
@@ -142,17 +142,14 @@ class ExactMDP:
             If an entry is not a string.
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
-            order, canonical = self._sorted_actions
-            place = np.searchsorted(canonical[:-1], texts)
-            return np.where(canonical.take(place) == texts, order.take(place), self.invalid)
-        numbers, invalid = self.action_numbers, self.invalid
+            return self._lookup.array(texts)
         if isinstance(texts, str):
             raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
         if set(map(type, texts)) != {str}:
             for i, text in enumerate(texts):
                 if not isinstance(text, str):
                     raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
-        return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
+        return self._lookup.sequence(texts)
 
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
@@ -166,11 +163,12 @@ class ExactMDP:
         states, actions : ndarray of int, shape (N,)
         u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
         """
-        flat = states * (self.invalid + 1) + actions
-        place = flat * self.successors.shape[-1]
-        for threshold in self._thresholds:
-            place += threshold.take(flat) <= u
-        return self.successors.ravel().take(place), self.rewards.ravel().take(place)
+        thresholds, successors, rewards = self._flat
+        pair = states * (self.invalid + 1) + actions
+        place = pair * self.successors.shape[-1]
+        for threshold in thresholds:
+            place += threshold.take(pair) <= u
+        return successors.take(place), rewards.take(place)
 
     def uniform(self) -> np.ndarray:
         """Return the policy (S, A) that chooses each canonical string with probability 1/A."""

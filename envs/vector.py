@@ -103,28 +103,31 @@ class VectorEnv:
         ended = over.nonzero()[0]
         if ended.size and (self.autoreset != "next_step" or self._states[ended[0]] < 0):
             raise ResetNeeded(f"{self.id}: row {ended[0]} has no episode under way; reset it first")
-        still = ended if where is None else (over | ~np.asarray(where)).nonzero()[0]
+        idle = None if where is None else (~np.asarray(where)).nonzero()[0]
         u = self._streams.peek()
         self._streams.skip(where)
-        rewards, terminated, truncated = self._move(indices, u, still)
+        rewards, terminated, truncated = self._move(indices, u, ended, idle)
         info: dict[str, np.ndarray] = {}
         if self.autoreset == "next_step":
             info["reset"] = over
-            self._begin(ended, self.mdp.start_states(u[ended]))
         elif self.autoreset == "same_step":
             info = self._begin_at_once(terminated | truncated)
         return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
 
-    def _move(self, actions: np.ndarray, u: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Play one step of all rows, then take it back in the rows of the index array `still`."""
+    def _move(self, actions: np.ndarray, u: np.ndarray, ended: np.ndarray, idle: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        """Play one step, but begin an episode in the rows `ended` and do nothing in the rows `idle`."""
         states, rewards = self.mdp.step(self._states, actions, u)
-        states[still], rewards[still] = self._states[still], 0.0
         self._time += 1
-        self._time[still] -= 1
+        states[ended], rewards[ended], self._time[ended] = self.mdp.start_states(u[ended]), 0.0, 0
+        if idle is not None:
+            states[idle], rewards[idle] = self._states[idle], 0.0
+            self._time[idle] -= 1
         terminated = self.mdp.terminal.take(states)
-        truncated = (self._time >= self.mdp.horizon) & ~terminated
-        terminated[still] = truncated[still] = False
-        self._states, self._done = states, self._done | terminated | truncated
+        truncated = (self._time >= self.mdp.horizon) > terminated
+        done = terminated | truncated
+        if idle is not None:
+            done[idle], terminated[idle], truncated[idle] = self._done[idle], False, False
+        self._states, self._done = states, done
         return rewards, terminated, truncated
 
     def _begin_at_once(self, ended: np.ndarray) -> dict[str, np.ndarray]:

@@ -114,7 +114,4 @@ def from_reasoning_gym(task: str, *, size: int = 1000, seed: int = 0, **options:
         return state["entry"]["question"]
 
     load(check_seed(seed))
-    return ForeignEnv(
-        f"reasoning_gym:{task}", begin, lambda a: ("", state["data"].score_answer(a, state["entry"]), True, False), 1,
-        seed
-    )
+    return ForeignEnv(f"reasoning_gym:{task}", begin, lambda a: ("", state["data"].score_answer(a, state["entry"]), True, False), 1, seed)

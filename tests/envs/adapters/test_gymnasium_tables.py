@@ -56,7 +56,8 @@ def test_our_tables_are_those_of_gymnasiums_kernel(ours, theirs, translate):
 
 
 def test_nonsense_never_saves_the_cost_of_steps():
-    for name, cost in (("FrozenLake-v1", 0.1), ("CliffWalking-v1", 1.1), ("Taxi-v3", 1.1)):
+    taxi = max(name for name in gymnasium.registry if name.startswith("Taxi-v"))
+    for name, cost in (("FrozenLake-v1", 0.1), ("CliffWalking-v1", 1.1), (taxi, 1.1)):
         mdp = envs.exact(f"gymnasium:{name}")
         assert set(mdp.mean_rewards[~mdp.terminal, -1].tolist()) == {-cost}
         assert (mdp.solve().Q[0, ~mdp.terminal].argmax(-1) < mdp.invalid).all()
