@@ -18,6 +18,7 @@ from minillm.agent import LLMAgent
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
 from minillm.experience import Experience, concatenate, write_jsonl
+from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
 from minillm.sampling import PLAIN, Sampling
@@ -143,8 +144,8 @@ class Run:
                 progress.update(loss=loss)
 
             fit(
-                self.model, self.tokenizer, experience, steps=c.fit_steps, batch_size=c.fit_batch_size, lr=c.fit_lr,
-                rng=self.fit_rng, on_step=on_step,
+                self.model, self.tokenizer, best_steps(experience, c.fit_best), steps=c.fit_steps,
+                batch_size=c.fit_batch_size, lr=c.fit_lr, rng=self.fit_rng, on_step=on_step,
             )  # fmt: skip
 
     def _improve(self) -> None:

@@ -27,6 +27,9 @@ class TrainConfig:
     initializer_range : float
     collect_episodes : int
         Episodes of the uniform policy.
+    fit_best : float
+        The share of the steps taken in each state that the model is fitted to: those after which the most reward came
+        (:func:`minillm.imitation.best_steps`); 1 is all.
     fit_steps, fit_batch_size, fit_lr
         The maximum-likelihood phase: AdamW, warm-up, cosine.
     improve_steps, improve_episodes, improve_lr
@@ -56,6 +59,7 @@ class TrainConfig:
     n_head: int = 4
     initializer_range: float = 0.1
     collect_episodes: int = 512
+    fit_best: float = 1.0
     fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 4e-3
@@ -76,6 +80,8 @@ class TrainConfig:
             require_integer(name, getattr(self, name), 1)
         if self.improve_episodes % self.group:
             raise UserError(f"improve_episodes must be a multiple of group, got {self.improve_episodes} and {self.group}")
+        if not 0 < self.fit_best <= 1:
+            raise UserError(f"fit_best must be above 0 and at most 1, got {self.fit_best}")
         require_needs(self.method, value_head=True, reference=True)
         if not self.sampling.temperature > 0:
             raise UserError("a policy of temperature 0 has no gradient; train with a temperature above 0")

@@ -12,9 +12,9 @@ from minillm.commands.arguments import count, seed
 from minillm.errors import MissingExtra, UserError
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
-    "collect_episodes": count, "fit_steps": count, "fit_lr": float, "improve_steps": count, "improve_episodes": count,
-    "improve_lr": float, "n_embd": count, "n_layer": count, "n_head": count, "epochs": count, "group": count,
-    "temperature": float, "top_k": count, "top_p": float,
+    "collect_episodes": count, "fit_best": float, "fit_steps": count, "fit_lr": float, "improve_steps": count,
+    "improve_episodes": count, "improve_lr": float, "n_embd": count, "n_layer": count, "n_head": count, "epochs": count,
+    "group": count, "temperature": float, "top_k": count, "top_p": float,
 }  # fmt: skip
 
 
@@ -37,14 +37,16 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, three episodes and where the run lies."""
-    from minillm import checkpoint
+    from minillm import checkpoint, recipes
     from minillm.threads import recycle_memory
     from minillm.train_config import TrainConfig, read_options
 
     recycle_memory()
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
     chosen["env_options"] = read_options(options.env_option)
-    config = TrainConfig(**{name: value for name, value in chosen.items() if value is not None})
+    config, recipe = recipes.configure({name: value for name, value in chosen.items() if value is not None})
+    if recipe:
+        print(f"recipe of {config.env}: {recipes.as_options(recipe)}", flush=True)
     label = config.env.replace("/", "-")
     if options.compare is not None:
         return _compare(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-compare"))

@@ -1,0 +1,39 @@
+"""The best steps of an experience, against a plain loop."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import envs
+from minillm.experience import Experience
+from minillm.imitation import best_steps
+from minillm.tokenizer import CharTokenizer
+from minillm.training import collect, uniform_policy
+
+
+def played(env, episodes):
+    mdp = envs.exact(env)
+    tokenizer = CharTokenizer.from_texts([*mdp.state_texts, *mdp.action_texts])
+    vector = envs.make_vector(env, episodes, seed=0, autoreset="disabled")
+    return mdp, collect(vector, uniform_policy(tokenizer, mdp.action_texts, rng=0))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 1.0])
+def test_the_best_steps_equal_the_loop(share):
+    _, experience = played("grid/empty-3", 60)
+    kept = []
+    for state in np.unique(experience.states):
+        rows = np.flatnonzero(experience.states == state).tolist()
+        came = {i: experience.rewards[i:][experience.episodes[i:] == experience.episodes[i]].sum() for i in rows}
+        kept += sorted(rows, key=lambda i: -round(came[i], 9))[: int(np.ceil(share * len(rows)))]
+    best = best_steps(experience, share)
+    for field in dataclasses.fields(Experience):
+        np.testing.assert_array_equal(getattr(best, field.name), getattr(experience, field.name)[sorted(kept)])
+
+
+def test_the_best_steps_of_a_one_step_task_are_its_best_answers():
+    mdp, experience = played("text/copy-2-2", 2000)
+    best = best_steps(experience, 0.01)
+    assert (best.actions == best.states).all()
+    assert set(best.states) == set(mdp.state_texts[~mdp.terminal])
