@@ -80,10 +80,10 @@ def test_an_interrupted_run_can_be_evaluated(tmp_path, monkeypatch):
     run = Run(TINY, checkpoint.prepare_directory(tmp_path / "run"), quiet=True)
     played = run._play
 
-    def interrupt(policies, episodes):
+    def interrupt(policies, *counts):
         if run.episodes > 200:
             raise KeyboardInterrupt
-        return played(policies, episodes)
+        return played(policies, *counts)
 
     monkeypatch.setattr(run, "_play", interrupt)
     with pytest.raises(KeyboardInterrupt, match="can be played and evaluated"):
@@ -97,10 +97,10 @@ def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(tmp
     run = Run(TINY, checkpoint.prepare_directory(tmp_path / "run"), quiet=True)
     played = run._play
 
-    def poison(policies, episodes):
+    def poison(policies, *counts):
         if run.episodes > 600:
             run.model.parameters["ln_f.weight"][3] = np.inf
-        return played(policies, episodes)
+        return played(policies, *counts)
 
     monkeypatch.setattr(run, "_play", poison)
     with pytest.raises(NonFiniteError, match=r"of [\w.]+ is (inf|nan) at index \(\d.*\) in step \d+"):
