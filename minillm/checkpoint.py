@@ -31,7 +31,10 @@ DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,
     RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png")
+FILES = (
+    "config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png",
+    "best.npz", "loss.png",
+)  # fmt: skip
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:

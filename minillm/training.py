@@ -185,16 +185,31 @@ def fit(
         on_step(step, float(loss))
 
 
-def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,), from ``SHARDS`` parts of the batch."""
-    total = int((targets != IGNORE).sum())
+def likelihood_gradient(
+    model: GPT, ids: np.ndarray, targets: np.ndarray, *, parts: int = SHARDS, rng: Any = None
+) -> tuple[float, np.ndarray]:
+    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,).
 
-    def differentiate(rows: np.ndarray) -> np.ndarray:
-        logits, cache = model.forward(ids[rows])
+    Parameters
+    ----------
+    model : GPT
+    ids, targets : integer arrays of shape (B, T)
+    parts : int
+        The batch is differentiated in so many parts (accumulation): two cores, and the memory, hold two of them at a time.
+    rng : seed or numpy.random.Generator, optional
+        Source of dropout's masks, one stream for each part; None: no dropout.
+    """
+    total = int((targets != IGNORE).sum())
+    parts = min(parts, len(ids))
+    streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
+
+    def differentiate(part: tuple[np.ndarray, Any]) -> np.ndarray:
+        rows, stream = part
+        logits, cache = model.forward(ids[rows], rng=stream)
         loss, dlogits = cross_entropy(logits, targets[rows], total)
         return np.append(model.backward(dlogits, cache), loss)
 
-    shards = np.array_split(np.arange(len(ids)), min(SHARDS, len(ids)))
+    shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
     both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
     return float(both[-1]), both[:-1]
 
