@@ -7,10 +7,10 @@ import sys
 from typing import NoReturn
 
 from minillm import __version__
-from minillm.commands import check, coefficients, envs, estimators, evaluate, fit, oracle, play, sample, train
+from minillm.commands import check, coefficients, envs, estimators, evaluate, fit, inspect, oracle, play, sample, train
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, coefficients, fit, sample, envs, check, estimators, oracle)
+COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle)
 
 
 class Parser(argparse.ArgumentParser):

@@ -111,4 +111,5 @@ def loss_picture(directory: Path, summary: dict[str, Any]) -> None:
     """Write ``loss.png`` of a run on text; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
     records = [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     train, validation = ([(r["step"], r[key]) for r in records if key in r] for key in ("loss", "validation_loss"))
-    plots.loss_curve(directory / "loss.png", train, validation, summary["bits_per_character"], f"{directory.name}, seed {summary['seed']}")
+    others = {name: value for name, value in summary["bits_per_character"].items() if name != "minillm"}
+    plots.loss_curve(directory / "loss.png", train, validation, others, f"{directory.name}, seed {summary['seed']}")

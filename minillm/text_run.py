@@ -37,6 +37,8 @@ from minillm.transformer import GPT
 
 INIT, DATA, DROPOUT, SAMPLE = range(4)  # the purposes of random numbers
 
+FACTS = {"step": int, "best": float, "best_step": int, "seconds": float}  # what a checkpoint says of a run
+
 
 class TextRun:
     """A run under way.
@@ -86,10 +88,10 @@ class TextRun:
         found = checkpoint.load(path)
         if found.model.config != self.model.config or found.tokenizer.characters != self.corpus.tokenizer.characters:
             raise CheckpointError(f"{path} has another shape or alphabet than the run's config.json and corpus")
-        if found.optimizer is None or not {"step", "best", "best_step", "seconds"} <= set(found.facts):
+        if found.optimizer is None or not all(isinstance(found.facts.get(key), kind) for key, kind in FACTS.items()):
             raise CheckpointError(f"{path} is not of a run of minillm fit")
         self.model, self.optimizer = found.model, found.optimizer
-        self.step, self.best, self.best_step, self.seconds = (found.facts[key] for key in ("step", "best", "best_step", "seconds"))
+        self.step, self.best, self.best_step, self.seconds = (found.facts[key] for key in FACTS)
 
     def write_config(self, texts: Sequence[Path]) -> None:
         """Write ``config.json``: the configuration, where the texts are, and their sum."""
@@ -195,7 +197,7 @@ class TextRun:
         self.metrics.flush()
         os.fsync(self.metrics.fileno())  # a checkpoint is never ahead of the metrics
         self.seconds = self._elapsed()
-        facts = {"step": self.step, "best": self.best, "best_step": self.best_step, "seconds": self.seconds}
+        facts = dict(zip(FACTS, (self.step, self.best, self.best_step, self.seconds), strict=True))
         checkpoint.save(self.directory / "checkpoint.npz", self.model, self.corpus.tokenizer, self.optimizer, **facts)
 
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the prompt and what follows it, each character as it comes."""
-    from minillm.continuation import continue_text
+    from minillm.continuation import continue_text, prompt_ids
     from minillm.decoding import Sampling
     from minillm.text_run import first_prompt, load_text_model
     from minillm.threads import single_threaded_blas
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     sampling = Sampling(options.temperature, options.top_k, options.top_p)
     model, tokenizer = load_text_model(options.run)
     prompt = first_prompt(tokenizer.characters) if options.prompt is None else options.prompt
+    prompt_ids(tokenizer, prompt, model.config.n_positions)  # a prompt that cannot be read is told before anything is printed
     print(options.prompt or "", end="", flush=True)
 
     def show(text: str) -> None:
