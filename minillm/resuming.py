@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 from minillm.checkpoint import write_atomically
@@ -40,9 +43,47 @@ def require_agreement(saved: Mapping[str, Any], given: Mapping[str, Any], direct
             raise RunDirectoryError(f"{key} is {saved[key]!r} in {directory / 'config.json'}, which {value!r} contradicts")
 
 
-def open_metrics(path: Path, step: int) -> IO[str]:
-    """Open a file of JSON lines to go on after ``step`` steps: what was written later, or only half, is cut off."""
-    kept = []
+class Metrics:
+    """A file of JSON lines that goes on after ``step`` steps: what was written later, or only half, is cut off.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the file cannot be written, or the disk is full.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        write_atomically(path, b"".join(_lines(path, step)))
+        self._file: IO[str] = self._try(lambda: path.open("a", buffering=1, encoding="utf-8"))
+
+    def __enter__(self) -> Metrics:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # of a line that could not be written, which was said then
+            self._file.close()
+
+    def write(self, facts: Mapping[str, Any]) -> None:
+        """Add a line; ``facts`` say which ``step`` they belong to."""
+        self._try(lambda: self._file.write(json.dumps(facts) + "\n"))
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk."""
+        self._try(lambda: os.fsync(self._file.fileno()))
+
+    def _try(self, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror or error}") from None
+
+
+def _lines(path: Path, step: int) -> list[bytes]:
+    """The whole lines of a file up to a step."""
+    kept: list[bytes] = []
     if path.exists():
         for line in path.read_bytes().splitlines(keepends=True):
             try:
@@ -51,5 +92,4 @@ def open_metrics(path: Path, step: int) -> IO[str]:
             except (ValueError, KeyError, TypeError):
                 break
             kept.append(line)
-    write_atomically(path, b"".join(kept))
-    return open(path, "a", buffering=1)
+    return kept

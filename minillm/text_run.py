@@ -7,14 +7,11 @@ parameters, moments and the number of steps; data order, dropout, schedule and s
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +26,7 @@ from minillm.interruption import Interruption
 from minillm.objectives import IGNORE
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
-from minillm.resuming import open_metrics, read_config, require_agreement
+from minillm.resuming import Metrics, read_config, require_agreement
 from minillm.threads import single_threaded_blas
 from minillm.tokenizer import CharTokenizer
 from minillm.training import SHARDS, descend, likelihood_gradient
@@ -68,7 +65,6 @@ class TextRun:
             self.model.parameters, config.lr, (config.beta_1, config.beta_2), weight_decay=config.weight_decay
         )
         self.step, self.best, self.best_step, self.seconds = 0, math.inf, 0, 0.0
-        self.metrics: IO[str] = io.StringIO()
         inputs, targets = blocks(corpus.validation, config.n_positions)
         n = min(len(inputs), config.eval_batches * config.batch_size)
         probe = np.linspace(0, len(inputs) - 1, n).round().astype(int)
@@ -93,10 +89,10 @@ class TextRun:
         self.model, self.optimizer = found.model, found.optimizer
         self.step, self.best, self.best_step, self.seconds = (found.facts[key] for key in FACTS)
 
-    def write_config(self, texts: Sequence[Path]) -> None:
-        """Write ``config.json``: the configuration, where the texts are, and their sum."""
+    def facts(self, texts: Sequence[Path]) -> dict[str, Any]:
+        """Return what ``config.json`` holds: the configuration, where the texts are, and their sum."""
         where = {"texts": [str(path.resolve()) for path in texts], "corpus": self.corpus.sha256}
-        checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config) | where)
+        return dataclasses.asdict(self.config) | where
 
     def execute(self) -> dict[str, Any]:
         """Train to the last step and return the summary.
@@ -109,7 +105,7 @@ class TextRun:
             If interrupted; the step under way is then finished and saved.
         """
         with single_threaded_blas(), np.errstate(all="ignore"):  # what is not finite is found and named by the checks
-            with open_metrics(self.directory / "metrics.jsonl", self.step) as self.metrics:
+            with Metrics(self.directory / "metrics.jsonl", self.step or -1) as self.metrics:  # a run at its beginning has said nothing
                 self._train()
             return self._summarise()
 
@@ -191,11 +187,10 @@ class TextRun:
         return time.perf_counter() - self.clock
 
     def _measure(self, **facts: Any) -> None:
-        self.metrics.write(json.dumps({"step": self.step} | facts) + "\n")
+        self.metrics.write({"step": self.step} | facts)
 
     def _save(self) -> None:
-        self.metrics.flush()
-        os.fsync(self.metrics.fileno())  # a checkpoint is never ahead of the metrics
+        self.metrics.sync()  # a checkpoint is never ahead of the metrics
         self.seconds = self._elapsed()
         facts = dict(zip(FACTS, (self.step, self.best, self.best_step, self.seconds), strict=True))
         checkpoint.save(self.directory / "checkpoint.npz", self.model, self.corpus.tokenizer, self.optimizer, **facts)

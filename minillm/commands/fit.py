@@ -46,8 +46,7 @@ def run(options: argparse.Namespace) -> int:
         name = (options.texts[0] if options.texts else SONNETS).stem
         out = options.out or checkpoint.fresh_directory(Path("runs") / f"{name}-{options.preset or 'tiny'}-seed{config.seed}")
         fitting = TextRun(config, read_corpus(options.texts, config), out)  # first, so that a mistake leaves no directory behind
-        checkpoint.prepare_directory(out, options.overwrite)
-        fitting.write_config(options.texts)
+        checkpoint.prepare_directory(out, options.overwrite, fitting.facts(options.texts))
     summary = fitting.execute()
     print(report.fit_table(summary))
     try:

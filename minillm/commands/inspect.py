@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     prompt = tokenizer.decode(training.corpus.validation[: min(T, SHOWN)]) if options.prompt is None else options.prompt
     ids = prompt_ids(tokenizer, prompt, T)
     if options.plot is not None:
-        plots.attention(options.plot, inspection.attention_weights(model, ids), [VISIBLE.get(c, c) for c in (tokenizer.decode([i]) for i in ids)])
+        labels = [VISIBLE.get(c, c) for c in map(tokenizer.decode, ids[:, None])]
+        plots.attention(options.plot, inspection.attention_weights(model, ids), labels)
     print(inspection.parameter_table(model.parameters))
     B = training.config.batch_size
     print(f"\nkept for the backward, {B} sequences of {T} tokens, bytes")
