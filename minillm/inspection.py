@@ -74,7 +74,7 @@ def attention_weights(model: GPT, ids: np.ndarray) -> list[np.ndarray]:
     hidden = ~np.tri(len(ids), dtype=bool)
     weights = []
     for layer in cache[2]:
-        q, k = layer[3][:2]  # what attention keeps: q, k, v, …
+        q, k = layer.attended[:2]  # what attention keeps: q, k, v, …
         scores = q[0] @ k[0].swapaxes(-1, -2) / math.sqrt(q.shape[-1])
         weights.append(np.exp(log_softmax(np.where(hidden, -np.inf, scores))[0]))
     return weights

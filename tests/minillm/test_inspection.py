@@ -15,7 +15,7 @@ def test_the_table_names_every_array_and_the_sum(random_model):
     parameters = random_model().parameters
     lines = parameter_table(parameters).splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(parameters)
-    assert lines[-1].split() == ["all", str(parameters.vector.size)]
+    assert lines[-1].split() == ["all", f"{parameters.vector.size:,}"]
     (fc,) = [line.split() for line in lines if line.startswith("h.1.mlp.c_fc.weight")]
     assert fc[1:3] == ["8×12", "96"]
     assert float(fc[3]) == pytest.approx(math.sqrt((parameters["h.1.mlp.c_fc.weight"] ** 2).mean()), abs=1e-4)
