@@ -12,7 +12,8 @@ from minillm.errors import UserError, require_integer
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """What a run depends on, beside its texts. The defaults are nanoGPT's setting for a CPU, the preset ``tiny``.
+    """What a run depends on, beside its texts. The defaults, the preset ``tiny``, are nanoGPT's setting for a CPU, with
+    three times its rate (which takes the validation loss of our megabyte from 1.83 to 1.68).
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ class FitConfig:
     steps: int = 2000
     batch_size: int = 12
     gradient_accumulation_steps: int = 1
-    lr: float = 1e-3
-    min_lr: float = 1e-4
+    lr: float = 3e-3
+    min_lr: float = 3e-4
     warmup_steps: int = 100
     beta_1: float = 0.9
     beta_2: float = 0.99
@@ -81,7 +82,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "micro": {"n_layer": 1, "n_embd": 16, "n_positions": 16, "batch_size": 16, "lr": 1e-2, "min_lr": 1e-3},
     "tiny": {},
     "small": {
-        "n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256, "batch_size": 8, "steps": 5000,
+        "n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256, "batch_size": 8, "steps": 5000, "lr": 1e-3, "min_lr": 1e-4,
         "resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2,
     },
 }  # fmt: skip
