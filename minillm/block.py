@@ -3,6 +3,8 @@ r"""One block of the transformer: $a = h + \mathrm{Attn}(\mathrm{LN}_1(h))$, the
 The backward is the lines of the forward in reverse order. Each sum passes its gradient to both of its terms, so where a value
 is used twice, two gradients are added: $\bar a = \bar h' + \mathrm{LN}_2^\top(\dots)$ and $\bar h = \bar a + \mathrm{LN}_1^\top(\dots)$.
 
+With a source of random numbers, dropout acts where GPT-2 has it: on the attention weights and on both terms that are added.
+
 The last block may work at some positions only (``at``): queries, residual and MLP there, keys and values everywhere. Picking rows
 is an embedding look-up in the matrix of activations, and its backward adds the rows' gradients where they came from.
 """
@@ -18,6 +20,8 @@ from minillm.config import GPTConfig
 from minillm.ops import (
     attention,
     attention_backward,
+    dropout,
+    dropout_backward,
     embedding,
     embedding_backward,
     gelu,
@@ -33,6 +37,7 @@ from minillm.ops import (
     silu,
     silu_backward,
 )
+from minillm.ops.dropout import dropout_scale
 from minillm.parameters import Parameters
 
 
@@ -49,6 +54,8 @@ class BlockCache(NamedTuple):
     c_fc: tuple
     bent: tuple
     mlp_proj: tuple
+    o_drop: np.ndarray | None
+    m_drop: np.ndarray | None
 
 
 Write = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -74,6 +81,7 @@ def block(
     at: np.ndarray | None,
     remember: Write | None,
     keep: bool,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, BlockCache | None]:
     """Return the residual stream after the block.
 
@@ -92,6 +100,8 @@ def block(
         Stores new keys and values (B, H, T, D) and returns all so far; see :class:`minillm.kv_cache.KeyValueCache`.
     keep : bool
         Whether ``cache`` is made.
+    rng : numpy.random.Generator or None
+        Source of dropout's masks; None: no dropout.
 
     Returns
     -------
@@ -102,6 +112,7 @@ def block(
     name, eps, factor = f"h.{layer}.", config.layer_norm_epsilon, config.query_factor(layer)
     act, act_backward = activation(config.activation_function)
     picked = None
+    resid_pdrop, attn_pdrop = (config.resid_pdrop, config.attn_pdrop) if rng is not None else (0.0, 0.0)
     x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps)
     qkv, c_attn = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
     q, k, v = qkv.reshape(B, T, 3, config.n_head, -1).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
@@ -114,15 +125,20 @@ def block(
     if remember is not None:
         k, v = remember(k, v)
     merged = np.empty((B, q.shape[2], config.n_head, q.shape[3]), h.dtype)  # heads side by side again
-    _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2))
+    scale = dropout_scale((*q.shape[:3], k.shape[2]), attn_pdrop, h.dtype, rng=rng)
+    _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2), scale=scale)
     o, attn_proj = linear(merged.reshape(h.shape), theta[name + "attn.c_proj.weight"], theta[name + "attn.c_proj.bias"])
+    o, o_drop = dropout(o, resid_pdrop, rng=rng)
     a = np.add(h, o, out=o)
     x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
     u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
     g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
+    m, m_drop = dropout(m, resid_pdrop, rng=rng)
     m += a
-    kept = BlockCache(ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj)
+    kept = BlockCache(
+        ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj, o_drop, m_drop
+    )
     return m, kept if keep else None
 
 
@@ -130,7 +146,7 @@ def block_backward(
     dh: np.ndarray, cache: BlockCache, gradient: Parameters, layer: int, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return the gradient (B·T, C) of the block's input, and write those of its parameters into ``gradient``."""
-    ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj = cache
+    ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj, o_drop, m_drop = cache
     B, T = shape
 
     def through(part: str, backward: Callable, dy: np.ndarray, kept: tuple) -> np.ndarray:
@@ -138,12 +154,12 @@ def block_backward(
         dx, gradient[name + ".weight"][...], gradient[name + ".bias"][...] = backward(dy, kept)
         return dx
 
-    dg = through("mlp.c_proj", linear_backward, dh, mlp_proj)
+    dg = through("mlp.c_proj", linear_backward, dropout_backward(dh, m_drop), mlp_proj)
     du = act_backward(dg, bent)
     dx = through("mlp.c_fc", linear_backward, du, c_fc)
     da = through("ln_2", layernorm_backward, dx, ln_2)
     da += dh
-    dmerged = through("attn.c_proj", linear_backward, da, attn_proj)
+    dmerged = through("attn.c_proj", linear_backward, dropout_backward(da, o_drop), attn_proj)
     H, D = attended[0].shape[1::2]
     dq, dk, dv = attention_backward(dmerged.reshape(B, -1, H, D).swapaxes(1, 2), attended)
     if factor != 1:

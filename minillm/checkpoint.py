@@ -31,7 +31,10 @@ DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,
     RuntimeError, OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-FILES = ("config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png")
+FILES = (
+    "config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png",
+    "best.npz", "loss.png",
+)  # fmt: skip
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -152,8 +155,8 @@ def _optimizer(model: GPT, options: dict[str, Any] | None, arrays: dict[str, np.
     return optimizer
 
 
-def prepare_directory(path: Path, overwrite: bool = False) -> Path:
-    """Make an empty run directory.
+def prepare_directory(path: Path, overwrite: bool = False, config: dict[str, Any] | None = None) -> Path:
+    """Make a run directory that holds ``config.json`` and nothing else.
 
     A directory that already holds files is refused, unless ``overwrite`` and all that is deleted are files of a run.
 
@@ -172,7 +175,7 @@ def prepare_directory(path: Path, overwrite: bool = False) -> Path:
             raise RunDirectoryError(f"{path} holds {foreign[0]}, which is not of a run; nothing was deleted")
         for name in held:
             (path / name).unlink()
-        write_atomically(path / "config.json", b"{}\n")
+        write_json(path / "config.json", config or {})
     except OSError as error:
         raise RunDirectoryError(f"cannot use {path} as a run directory: {error.strerror or error}") from None
     return path

@@ -7,10 +7,23 @@ import sys
 from typing import NoReturn
 
 from minillm import __version__
-from minillm.commands import check, coefficients, envs, estimators, evaluate, fill_mask, oracle, play, train
+from minillm.commands import (
+    check,
+    coefficients,
+    envs,
+    estimators,
+    evaluate,
+    fill_mask,
+    fit,
+    inspect,
+    oracle,
+    play,
+    sample,
+    train,
+)  # fmt: skip
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, coefficients, envs, check, estimators, oracle, fill_mask)
+COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
 
 
 class Parser(argparse.ArgumentParser):

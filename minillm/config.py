@@ -41,6 +41,9 @@ class GPTConfig:
         Standard deviation of the initial weights; GPT-2 has 0.02, narrow models learn faster from more.
     value_head : bool
         Whether there is a linear map from the last hidden state to a value V, ``v_head.summary``, as in TRL.
+    resid_pdrop, embd_pdrop, attn_pdrop : float in [0, 1)
+        Dropout of what attention and MLP add to the residual stream, of the embeddings, and of the attention weights. It acts
+        only in a forward pass that is given ``rng``. 0 here; ``GPT2Config`` has 0.1.
 
     Raises
     ------
@@ -61,6 +64,9 @@ class GPTConfig:
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
     value_head: bool = False
+    resid_pdrop: float = 0.0
+    embd_pdrop: float = 0.0
+    attn_pdrop: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -80,6 +86,10 @@ class GPTConfig:
         for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < 1:
+                raise UserError(f"{name} must be at least 0 and below 1, got {value!r}")
 
     @property
     def inner(self) -> int:

@@ -34,8 +34,8 @@ class AdamW:
     Parameters
     ----------
     parameters : Parameters
-        Changed in place. Matrices decay; gains, shifts and biases do not: each parameter is in exactly one of the two groups,
-        and a tied embedding is one matrix with one state.
+        Changed in place. Matrices decay; gains, shifts and biases do not (:func:`decay_groups`); a tied embedding is one
+        matrix with one state.
     lr : float
         $\eta$.
     betas : tuple of float
@@ -56,7 +56,9 @@ class AdamW:
         self.t = 0
         self.m = np.zeros_like(parameters.vector)
         self.v = np.zeros_like(parameters.vector)
-        self.decays = np.concatenate([np.full(view.size, view.ndim > 1) for view in parameters.values()])
+        self.decays = np.zeros(parameters.vector.size, dtype=bool)
+        for name in decay_groups(parameters)[0]:
+            self.decays[parameters.slices[name]] = True
 
     def step(self, gradient: np.ndarray, lr: float | None = None) -> None:
         """Move θ against ``gradient`` of shape (P,), with the rate ``lr`` or the one given at the start."""
@@ -79,6 +81,14 @@ class AdamW:
             update = np.divide(m, denominator, out=denominator)
             update *= rate
             theta -= update
+
+
+def decay_groups(parameters: Parameters) -> tuple[list[str], list[str]]:
+    """Return the names of the arrays that decay, the matrices, and of those that do not; each name is in exactly one list."""
+    matrices = [name for name, view in parameters.items() if view.ndim > 1]
+    vectors = [name for name, view in parameters.items() if view.ndim == 1]
+    assert sorted([*matrices, *vectors]) == sorted(parameters), "a parameter is in no group or in two"
+    return matrices, vectors
 
 
 def clip_by_global_norm(gradient: np.ndarray, max_norm: float) -> float:

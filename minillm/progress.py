@@ -39,6 +39,13 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
+    def say(self, text: str) -> None:
+        """Print ``text`` on stderr without tearing the bar."""
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        elif not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
     def update(self, **facts: Any) -> None:
         """One more is done; ``facts`` stand behind the bar."""
         self.done += 1

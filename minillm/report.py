@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,26 @@ def comparison_picture(path: Path, found: dict[str, Any]) -> None:
     kind = "one seed each, no bands" if seeds == 1 else f"mean and {CONFIDENCE:.0%} band over {seeds} seeds"
     heading = f"{title(found['env'], found['env_options'])}: {kind}"
     plots.learning_curves(path, found["episodes"], bands, exact["uniform"], exact["optimal"], heading)
+
+
+def fit_table(summary: dict[str, Any]) -> str:
+    """Return what a run on text came to, beside what simple models make of the same validation characters."""
+    bits = summary["bits_per_character"]
+    lines = [
+        f"{summary['parameters']:,} parameters, {summary['steps']} steps, {summary['tokens']:,} tokens in {summary['seconds']:.1f} s, "
+        f"seed {summary['seed']}; best after step {summary['best_step']}",
+        "",
+        f"{summary['validation_characters']:,} validation characters: bits per character",
+        *(f"{name:24}{value:>10.4f}" for name, value in bits.items()),
+        "",
+        f"validation loss {summary['validation_loss']:.4f} nats per character",
+    ]
+    return "\n".join(lines)
+
+
+def loss_picture(directory: Path, summary: dict[str, Any]) -> None:
+    """Write ``loss.png`` of a run on text; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
+    records = [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    train, validation = ([(r["step"], r[key]) for r in records if key in r] for key in ("loss", "validation_loss"))
+    others = {name: value for name, value in summary["bits_per_character"].items() if name != "minillm"}
+    plots.loss_curve(directory / "loss.png", train, validation, others, f"{directory.name}, seed {summary['seed']}")

@@ -186,20 +186,34 @@ def fit(
         on_step(step, float(loss))
 
 
-def likelihood_gradient(model: GPT, ids: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,), from ``SHARDS`` parts of the batch.
+def likelihood_gradient(
+    model: GPT, ids: np.ndarray, targets: np.ndarray, *, parts: int | None = None, rng: Any = None
+) -> tuple[float, np.ndarray]:
+    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,).
 
-    The number of parts depends on the batch's shape and the model's size alone, never on the number of cores.
+    Parameters
+    ----------
+    model : GPT
+    ids, targets : integer arrays of shape (B, T)
+    parts : int, optional
+        The batch is differentiated in so many parts (accumulation): two cores, and the memory, hold two of them at a time. When
+        None, ``SHARDS``, or one for a batch so small that it would not pay; the number of cores never counts.
+    rng : seed or numpy.random.Generator, optional
+        Source of dropout's masks, one stream for each part; None: no dropout.
     """
     total = int((targets != IGNORE).sum())
+    if parts is None:
+        parts = SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1
+    parts = min(parts, len(ids))
+    streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
 
-    def differentiate(rows: np.ndarray) -> np.ndarray:
-        logits, cache = model.forward(ids[rows])
+    def differentiate(part: tuple[np.ndarray, Any]) -> np.ndarray:
+        rows, stream = part
+        logits, cache = model.forward(ids[rows], rng=stream)
         loss, dlogits = cross_entropy(logits, targets[rows], total)
         return np.append(model.backward(dlogits, cache), loss)
 
-    parts = SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1
-    shards = np.array_split(np.arange(len(ids)), min(parts, len(ids)))
+    shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
     both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
     return float(both[-1]), both[:-1]
 

@@ -20,7 +20,7 @@ from minillm.block import block, block_backward
 from minillm.config import GPTConfig
 from minillm.errors import UserError
 from minillm.kv_cache import KeyValueCache
-from minillm.ops import embedding, embedding_backward, layernorm, layernorm_backward
+from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters
 
 VALUE = "v_head.summary.weight"
@@ -114,6 +114,7 @@ class GPT:
         visible: np.ndarray | None = None,
         past: KeyValueCache | None = None,
         keep: bool = True,
+        rng: Any = None,
     ) -> tuple[np.ndarray, tuple]:
         r"""Return the logits $z_{btv}$ of the token that follows position t.
 
@@ -134,6 +135,8 @@ class GPT:
             written into it, the lengths are left to the caller.
         keep : bool
             Whether what the backward needs is kept.
+        rng : seed or numpy.random.Generator, optional
+            Source of dropout's masks. None, as in evaluation: no dropout, whatever the configuration says.
 
         Returns
         -------
@@ -160,15 +163,17 @@ class GPT:
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
         p, places = embedding(np.broadcast_to(positions, (B, T)).reshape(-1), theta["wpe.weight"])
         h += p
+        rng = None if rng is None else np.random.default_rng(rng)
+        h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
         blocks = []
         for layer in range(config.n_layer):
             remember = past.writer(layer, T) if past is not None else None
             last = at if layer == config.n_layer - 1 else None
-            h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep)
+            h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep, rng)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
         logits = (y @ theta[self._head].T).reshape(*shape, -1)
-        return logits, (tokens, places, blocks, y, final, (B, T)) if keep else ()
+        return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 
     def values(self, cache: tuple) -> np.ndarray:
         r"""Return $V = y\,w^\top + b$ of the value head at the positions of the logits: their shape without the vocabulary's axis.
@@ -203,7 +208,7 @@ class GPT:
         gradient : ndarray of shape (P,), in the layout of ``parameters.vector``
         """
         theta, gradient = self.parameters, self.parameters.like()
-        tokens, places, blocks, y, final, (B, T) = cache
+        tokens, places, blocks, y, final, (B, T), dropped = cache
         dz = dlogits.reshape(len(y), -1)
         gradient[self._head][...] = dz.T @ y
         dy = dz @ theta[self._head]
@@ -214,6 +219,7 @@ class GPT:
         dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dy, final)
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
+        dh = dropout_backward(dh, dropped)
         gradient["wpe.weight"][...] = embedding_backward(dh, places)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector

@@ -103,9 +103,9 @@ def _bound(key: str, results: dict[str, np.ndarray]) -> float:
 
 def _activations(case: Case, cache: tuple) -> Iterator[tuple[str, np.ndarray]]:
     """Named intermediates in the order of the computation, each of shape (B, T, …) or (B, H, T, …)."""
-    _, _, blocks, final, _, (B, T) = cache
+    _, _, blocks, final, _, (B, T), *_ = cache
     for i, kept in enumerate(blocks):
-        q, k, v, p, _ = kept.attended
+        q, k, v, p, *_ = kept.attended
         yield f"h.{i}.ln_1", kept.c_attn[0].reshape(B, T, -1)
         yield from ((f"h.{i}.attn.{name}", value) for name, value in zip(("q", "k", "v", "p"), (q, k, v, p), strict=True))
         yield f"h.{i}.attn.merged", kept.attn_proj[0].reshape(B, T, -1)

@@ -7,6 +7,7 @@ size to choose. A transpose is a plain transpose: nothing here conjugates.
 """
 
 from minillm.ops.attention import attention, attention_backward
+from minillm.ops.dropout import dropout, dropout_backward
 from minillm.ops.embedding import embedding, embedding_backward
 from minillm.ops.gelu import gelu_new, gelu_new_backward
 from minillm.ops.gelu_erf import gelu, gelu_backward
@@ -17,7 +18,7 @@ from minillm.ops.relu import relu, relu_backward
 from minillm.ops.silu import silu, silu_backward
 
 __all__ = [
-    "attention", "attention_backward", "embedding", "embedding_backward", "gelu", "gelu_backward", "gelu_new",
-    "gelu_new_backward", "layernorm", "layernorm_backward", "linear", "linear_backward", "log_softmax", "log_softmax_backward",
-    "relu", "relu_backward", "silu", "silu_backward",
+    "attention", "attention_backward", "dropout", "dropout_backward", "embedding", "embedding_backward", "gelu", "gelu_backward",
+    "gelu_new", "gelu_new_backward", "layernorm", "layernorm_backward", "linear", "linear_backward", "log_softmax",
+    "log_softmax_backward", "relu", "relu_backward", "silu", "silu_backward",
 ]  # fmt: skip

@@ -18,6 +18,9 @@ so the rank-one term needs only rows of length $D$ (Dao et al. 2022, arXiv:2205.
 zero: hidden entries need no second mask. Last, $S = c\,QK^\top$ gives $\bar Q = c\,\bar S K$ and $\bar K = c\,\bar S^\top Q$: the factor
 $1/\sqrt D$ appears in the backward as it does in the forward.
 
+Dropout of the weights (GPT-2's ``attn_pdrop``) is a constant scale $D$ on them: $O = (D\circ P)V$. Then $\bar V = (D\circ P)^\top\bar O$ and
+$\bar P = D\circ(\bar OV^\top)$; the identity $\sum_j P_{tj}\bar P_{tj} = \sum_d \bar O_{td}O_{td}$ stays true, and all else as it was.
+
 Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b^\top$ shifts row $t$ of $S$ by $c\,q_t\!\cdot b$)
 has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P, O$.
 """
@@ -28,7 +31,7 @@ import numpy as np
 
 
 def attention(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray, out: np.ndarray | None = None
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray, out: np.ndarray | None = None, scale: np.ndarray | None = None
 ) -> tuple[np.ndarray, tuple]:
     r"""Return $\operatorname{softmax}(QK^\top/\sqrt D)\,V$.
 
@@ -40,6 +43,8 @@ def attention(
         True where a query may see a key; ``np.tri(T, dtype=bool)`` is the causal mask.
     out : ndarray of shape (B, H, Tq, D), optional
         Where the output is written; any strides.
+    scale : ndarray of shape (B, H, Tq, Tk), optional
+        $D$, from :func:`minillm.ops.dropout.dropout_scale`: multiplies the weights.
 
     Returns
     -------
@@ -54,15 +59,17 @@ def attention(
     np.exp(p, out=p)
     total = p.sum(axis=-1, keepdims=True)
     p /= np.where(total == 0, 1, total)
-    o = np.matmul(p, v, out=out)
-    return o, (q, k, v, p, o)
+    o = np.matmul(p if scale is None else p * scale, v, out=out)
+    return o, (q, k, v, p, o, scale)
 
 
 def attention_backward(do: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(dq, dk, dv)`` for the upstream gradient ``do`` of shape (B, H, Tq, D)."""
-    q, k, v, p, o = cache
-    dv = p.swapaxes(-1, -2) @ do
+    q, k, v, p, o, scale = cache
+    dv = (p if scale is None else p * scale).swapaxes(-1, -2) @ do
     ds = do @ v.swapaxes(-1, -2)  # P̄
+    if scale is not None:
+        ds *= scale
     ds -= (do * o).sum(axis=-1, keepdims=True)
     ds *= p  # S̄ = P∘(P̄ − rowsum(Ō∘O))
     ds *= 1 / math.sqrt(q.shape[-1])

@@ -182,3 +182,9 @@ def test_the_config_is_saved_under_its_own_names(saved, random_model):
     assert meta["config"] == dataclasses.asdict(small_model(random_model).config)
     assert meta["names"] == list(small_model(random_model).parameters)
     assert isinstance(GPT(small_model(random_model).config, rng=0), GPT)
+
+
+def test_a_new_directory_holds_the_configuration_at_once(tmp_path):
+    path = prepare_directory(tmp_path / "run", config={"seed": 3})
+    assert json.loads((path / "config.json").read_text()) == {"seed": 3}
+    assert [entry.name for entry in path.iterdir()] == ["config.json"]

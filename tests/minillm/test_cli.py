@@ -168,7 +168,7 @@ class Nothing(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Nothing())
-import minillm, envs, minillm.run, minillm.cli, minillm.report, minillm.lab.gates
+import minillm, envs, minillm.run, minillm.cli, minillm.report, minillm.text_run, minillm.inspection, minillm.lab.gates
 from minillm.errors import MissingExtra
 from minillm.plots import learning_curve
 try:

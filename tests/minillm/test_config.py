@@ -53,3 +53,10 @@ def test_a_size_that_is_not_a_positive_integer_is_named(name, value):
 def test_a_bad_option_is_named(option, message):
     with pytest.raises(UserError, match=f"^{message}$"):
         GPTConfig(**SMALL | option)
+
+
+@pytest.mark.parametrize("name", ["resid_pdrop", "embd_pdrop", "attn_pdrop"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_dropout_probability_out_of_range_is_named(name, value):
+    with pytest.raises(UserError, match=f"^{name} must be at least 0 and below 1, got {value}$"):
+        GPTConfig(**SMALL, **{name: value})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minillm.errors import NonFiniteError, UserError
-from minillm.optimizers import SGD, AdamW, clip_by_global_norm, require_finite, warmup_cosine
+from minillm.optimizers import SGD, AdamW, clip_by_global_norm, decay_groups, require_finite, warmup_cosine
 from minillm.parameters import Parameters
 
 SHAPES = {"wte.weight": (3, 2), "ln_f.weight": (2,), "ln_f.bias": (2,), "h.0.attn.c_attn.weight": (2, 6)}
@@ -193,3 +193,15 @@ def test_a_schedule_that_is_all_warmup_is_finite():
     assert warmup_cosine(10, 10, 10, 1.0) == 1
     assert warmup_cosine(0, 0, 0, 1.0) == 1
     assert warmup_cosine(0, 0, 5, 1.0) == 1
+
+
+def test_each_parameter_is_in_exactly_one_decay_group_and_matrices_decay():
+    matrices, vectors = decay_groups(theta())
+    assert matrices == ["wte.weight", "h.0.attn.c_attn.weight"]
+    assert vectors == ["ln_f.weight", "ln_f.bias"]
+    assert AdamW(theta()).decays.tolist() == [True] * 6 + [False] * 4 + [True] * 12
+
+
+def test_a_parameter_that_is_neither_matrix_nor_vector_is_not_passed_over():
+    with pytest.raises(AssertionError, match="in no group"):
+        decay_groups(Parameters(SHAPES | {"temperature": ()}))

@@ -59,3 +59,12 @@ def test_quiet_is_quiet(capsys, monkeypatch, with_tqdm):
         monkeypatch.setattr(progress, "_tqdm", lambda *_: None)
     run(20, quiet=True)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_is_said_goes_to_stderr_unless_quiet(capsys):
+    with Progress("fit", 1) as bar:
+        bar.say("half way")
+    with Progress("fit", 1, quiet=True) as bar:
+        bar.say("nothing")
+    assert capsys.readouterr() == ("", "half way\n")

@@ -281,3 +281,27 @@ def test_bad_ids_are_named(random_model, ids, message):
 def test_a_column_outside_of_the_row_is_named(random_model, column):
     with pytest.raises(UserError, match=rf"at must hold columns from 0 to 4, got {min(column, 2)} to {max(column, 2)}"):
         random_model().forward(IDS, at=np.array([[2], [column]]))
+
+
+DROPPED = {"resid_pdrop": 0.3, "embd_pdrop": 0.2, "attn_pdrop": 0.4}
+
+
+@pytest.mark.parametrize("names", [(name,) for name in DROPPED] + [tuple(DROPPED)])
+def test_the_gradient_through_dropout_is_exact_and_each_key_acts(random_model, derivative, names):
+    plain = random_model(n_positions=8)
+    config = dataclasses.replace(plain.config, **{name: DROPPED[name] for name in names})
+    rng = np.random.default_rng(0)
+    ids, theta = rng.integers(7, size=(2, 6)), plain.parameters.vector
+    logits, cache = GPT.from_vector(config, theta).forward(ids, rng=9)
+    u, v = rng.normal(size=logits.shape), rng.normal(size=theta.shape)
+    gradient = GPT.from_vector(config, theta).backward(u, cache)
+    tangent = derivative(lambda x: GPT.from_vector(config, x).forward(ids, rng=9)[0], theta, v)
+    assert abs((tangent * u).sum() - gradient @ v) < 1e-14 * np.linalg.norm(gradient) * np.linalg.norm(v)
+    assert (logits != plain.forward(ids)[0]).any()
+
+
+def test_a_forward_without_rng_drops_nothing(random_model):
+    plain = random_model()
+    config = dataclasses.replace(plain.config, **DROPPED)
+    ids = np.array([[1, 2, 3]])
+    assert (GPT.from_vector(config, plain.parameters.vector).forward(ids)[0] == plain.forward(ids)[0]).all()

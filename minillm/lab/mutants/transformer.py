@@ -49,7 +49,7 @@ def patched(where: str, function: Callable) -> Callable[[np.ndarray], np.ndarray
 
 def _attention(do: np.ndarray, cache: tuple, shape: Callable = lambda p, dp: p * (dp - (p * dp).sum(-1, keepdims=True))) -> tuple:
     """The attention backward with a choice of what stands for the softmax's Jacobian."""
-    q, k, v, p, _ = cache
+    q, k, v, p, *_ = cache
     ds = shape(p, do @ v.swapaxes(-1, -2)) / math.sqrt(q.shape[-1])
     return ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ do
 
@@ -60,7 +60,7 @@ def _scaled(do: np.ndarray, cache: tuple, a: float, b: float, c: float) -> tuple
 
 
 def _unmasked(do: np.ndarray, cache: tuple) -> tuple:
-    q, k, v, _, _ = cache
+    q, k, v, *_ = cache
     p = np.exp(ops.log_softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]))[0])
     _, _, dv = ops.attention_backward(do, cache)
     return (*_attention(do, (q, k, v, p, None))[:2], dv)

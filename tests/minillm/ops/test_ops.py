@@ -27,6 +27,7 @@ def case(name, rng):
         "relu": (ops.relu, (normal(size=(N, C)),)),
         "silu": (ops.silu, (normal(size=(N, C)),)),
         "attention": (lambda q, k, v: ops.attention(q, k, v, SEES), heads),
+        "dropout": (lambda x: ops.dropout(x, 0.3, rng=3), (normal(size=(N, C)),)),
         "log_softmax": (ops.log_softmax, (normal(size=(N, C)),)),
     }[name]
 
@@ -50,7 +51,7 @@ def run(name, dtype, freeze=False):
     return inputs, y, dy, backward(name, dy, cache)
 
 
-NAMES = ["linear", "embedding", "layernorm", "gelu_new", "gelu", "relu", "silu", "attention", "log_softmax"]
+NAMES = ["linear", "embedding", "layernorm", "gelu_new", "gelu", "relu", "silu", "attention", "dropout", "log_softmax"]
 
 
 def test_every_operation_is_listed_here():

@@ -1,0 +1,88 @@
+"""A trained language model looked into: its parameters, what a step keeps in memory, where it errs, what it attends to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minillm.evaluation import token_losses
+from minillm.objectives import IGNORE
+from minillm.ops import log_softmax
+from minillm.optimizers import decay_groups
+from minillm.parameters import Parameters
+from minillm.tokenizer import CharTokenizer
+from minillm.transformer import GPT
+
+
+def parameter_table(parameters: Parameters) -> str:
+    """Return name, shape, size, root mean square and whether it decays, a line for each array."""
+    decaying = set(decay_groups(parameters)[0])
+    lines = [f"{'parameter':28}{'shape':>14}{'size':>12}{'rms':>10}  decays"]
+    for name, view in parameters.items():
+        rms = math.sqrt(float(np.mean(np.square(view, dtype=np.float64))))
+        lines.append(f"{name:28}{'×'.join(map(str, view.shape)):>14}{view.size:>12,}{rms:>10.4f}  {'yes' if name in decaying else 'no'}")
+    return "\n".join([*lines, f"{'all':28}{'':14}{parameters.vector.size:>12,}"])
+
+
+def activation_bytes(model: GPT, B: int, T: int) -> dict[str, int]:
+    """Return the bytes that a forward pass of B sequences of T tokens keeps for the backward: measured, parameters left out.
+
+    Returns
+    -------
+    dict of str to int
+        One entry for each block, ``h.0``, ``h.1``, …, and ``rest``: embeddings, last normalisation, head.
+    """
+    _, cache = model.forward(np.zeros((B, T), np.int64))
+    _, _, layers, *_ = cache
+    seen = {_address(model.parameters.vector)}
+    ledger = {f"h.{i}": _bytes(layer, seen) for i, layer in enumerate(layers)}
+    return ledger | {"rest": _bytes(cache, seen)}
+
+
+def _bytes(kept: Any, seen: set[int]) -> int:
+    """Bytes of the distinct blocks of memory under arrays in nested tuples and lists; ``seen`` grows."""
+    if isinstance(kept, np.ndarray):
+        address, size = _address(kept), _base(kept).nbytes
+        new = address not in seen
+        seen.add(address)
+        return size if new else 0
+    return sum(_bytes(part, seen) for part in kept) if isinstance(kept, tuple | list) else 0
+
+
+def _base(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _address(array: np.ndarray) -> int:
+    return _base(array).__array_interface__["data"][0]
+
+
+def loss_by_position(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the mean loss (T,), in nats, of the token that follows position t, over blocks (n, T)."""
+    counts = (targets != IGNORE).sum(axis=0)
+    return token_losses(model, inputs, targets).sum(axis=0) / np.maximum(counts, 1)
+
+
+def attention_weights(model: GPT, ids: np.ndarray) -> list[np.ndarray]:
+    r"""Return $\operatorname{softmax}(QK^\top/\sqrt D)$ of one sequence, shape (H, T, T), for each layer."""
+    _, cache = model.forward(ids[None])
+    hidden = ~np.tri(len(ids), dtype=bool)
+    weights = []
+    for layer in cache[2]:
+        q, k = layer.attended[:2]  # what attention keeps: q, k, v, …
+        scores = q[0] @ k[0].swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+        weights.append(np.exp(log_softmax(np.where(hidden, -np.inf, scores))[0]))
+    return weights
+
+
+def next_characters(model: GPT, tokenizer: CharTokenizer, ids: np.ndarray, n: int) -> Iterator[tuple[str, float]]:
+    """Yield the n most probable tokens after a sequence, and their probabilities."""
+    logits, _ = model.forward(ids, keep=False)
+    p = np.exp(log_softmax(logits[-1].astype(np.float64))[0])
+    for token in np.argsort(-p, kind="stable")[:n]:
+        yield tokenizer.decode([token]), float(p[token])
