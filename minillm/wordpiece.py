@@ -18,8 +18,8 @@ from minillm.errors import TokenizerError
 
 SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 LONGEST_WORD = 100  # a longer one is unknown
-IDEOGRAPHS = (
-    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
+IDEOGRAPHS = (  # as the tokenizers engine has them (Google's code of 2018 begins the last but two at 2B820)
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF),
     (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
 ASCII_MARKS = re.compile(r"[!-/:-@\[-`{-~]")

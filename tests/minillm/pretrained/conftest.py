@@ -3,7 +3,7 @@
 import json
 import runpy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +22,15 @@ def _assert_close(found: np.ndarray, stored: np.ndarray, bound: float) -> None:
     assert np.abs(found - stored).max() <= bound * np.abs(stored).max()
 
 
+def _assert_gradients_close(found: Mapping, stored: Mapping) -> None:
+    names = [name for name in stored if name.startswith("gradient.")]
+    top = max(np.abs(stored[name]).max() for name in names)
+    assert len(names) == len(found)
+    for name in names:  # a key bias has the gradient zero, so there is a floor
+        error = np.abs(found[name.removeprefix("gradient.")] - stored[name]).max()
+        assert error <= 1e-11 * max(np.abs(stored[name]).max(), 1e-3 * top), name
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The directory of the variants."""
@@ -38,6 +47,12 @@ def oracle() -> Callable:
 def assert_close() -> Callable:
     """``assert_close(found, stored, bound)``: equal shapes, largest error at most ``bound`` × largest stored value."""
     return _assert_close
+
+
+@pytest.fixture(scope="session")
+def assert_gradients_close() -> Callable:
+    """``assert_gradients_close(found, stored)``: each array of ``found`` and the stored ``gradient.`` + its name, to 1e-11 relative."""
+    return _assert_gradients_close
 
 
 @pytest.fixture(scope="session")
