@@ -123,12 +123,19 @@ def test_a_config_that_cannot_be_or_contradicts_the_tensors_is_named(copy, name)
 
 def test_keys_that_change_nothing_change_nothing(data, copy):
     skipped = {
-        "n_ctx": 9, "summary_type": "mean", "resid_pdrop": 0.5, "_name_or_path": "x", "task_specific_params": {"a": 1},
+        "n_ctx": 9, "summary_type": "mean", "summary_first_dropout": 0.5, "_name_or_path": "x", "task_specific_params": {"a": 1},
         "gradient_checkpointing": True, "unknown_but_off": False, "activation_function": "gelu_pytorch_tanh", "num_attention_heads": 2,
     }  # fmt: skip
     one, other = GPT.from_pretrained(copy("gpt2-gelu-new", config=skipped)), GPT.from_pretrained(data / "gpt2-gelu-new")
     assert one.config == other.config
     assert (one.parameters.vector == other.parameters.vector).all()
+
+
+def test_dropout_is_read_and_changes_no_evaluation(data, oracle, assert_close, copy):
+    model = GPT.from_pretrained(copy("gpt2-gelu-new", config={"resid_pdrop": 0.25}), dtype=np.float64)
+    stored = oracle("gpt2-gelu-new")
+    assert model.config.resid_pdrop == 0.25
+    assert_close(model.forward(stored["input_ids"])[0], stored["logits"], 1e-12)
 
 
 def test_sizes_that_a_config_leaves_out_are_gpt2s(copy):
