@@ -29,7 +29,8 @@ def by_state(baseline: str = "leave_one_out") -> Estimator:
         episode, first = np.nonzero(turns > before)  # each decision's first token
         states = batch.groups[episode] if batch.states is None else batch.states[episode, first]
         decisions = np.zeros((len(batch), int(turns.max(initial=0)) + 1))
-        decisions[episode, turns[episode, first]] = advantages(to_go(batch)[episode, first], states, baseline, episode)
+        if len(episode):
+            decisions[episode, turns[episode, first]] = advantages(to_go(batch)[episode, first], states, baseline, episode)
         return np.take_along_axis(decisions, np.maximum(turns, 0), axis=1)
 
     return Estimator(

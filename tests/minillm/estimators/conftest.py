@@ -34,7 +34,7 @@ def _random_batch(seed: int, N: int = 4, T: int = 5, mask: np.ndarray | None = N
     for name in FLOATS:
         fields[name][~mask] = np.nan
     fields |= {"last_values": rng.normal(size=N), "score_norms": rng.exponential(size=N)}
-    return Batch(mask=mask, groups=rng.integers(0, 2, N), turns=turns, **fields)
+    return Batch(mask=mask, groups=rng.integers(0, 2, N), turns=turns, states=turns % 3, **fields)
 
 
 def _with_observations(batch: Batch, rng: np.random.Generator) -> tuple[Batch, np.ndarray]:
@@ -48,7 +48,7 @@ def _with_observations(batch: Batch, rng: np.random.Generator) -> tuple[Batch, n
         if old is None or name in PER_EPISODE:
             fields[name] = old
             continue
-        empty = {"mask": False, "turns": -1}.get(name, np.nan)
+        empty = {"mask": False, "turns": -1, "states": -1}.get(name, np.nan)
         fields[name] = np.full((N, wide, *old.shape[2:]), empty, old.dtype)
         fields[name][:, columns] = old
     return Batch(**fields), columns
