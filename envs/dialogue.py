@@ -1,6 +1,7 @@
 r"""A dialogue with a scripted user: ask for the slots, then book; the user's answers are misheard at a stated rate."""
 
 from itertools import product
+from math import prod
 
 from envs.core import register
 from envs.mdp import ExactMDP
@@ -9,6 +10,7 @@ from envs.tables import tabulate
 SLOTS = {"food": ("thai", "pizza"), "area": ("north", "south")}
 ASKS = 2  # times that the user answers about one slot
 ASK_COST, INVALID_COST, SUCCESS = 0.05, 0.1, 1.0
+State = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]  # (the goal or (), the words heard about each slot)
 END = {True: "done: right", False: "done: wrong"}
 
 
@@ -27,6 +29,42 @@ def posterior(heard: tuple[str, ...], values: tuple[str, str], noise: float) -> 
     return {value: weight / total for value, weight in weights.items()}
 
 
+def beliefs(state: State, noise: float) -> list[dict[str, float]]:
+    """Return for each slot the probability of each value, given the goal or else what was heard."""
+    goal, heard = state
+    if goal:
+        return [{v: float(v == wanted) for v in values} for values, wanted in zip(SLOTS.values(), goal, strict=True)]
+    return [posterior(h, values, noise) for h, values in zip(heard, SLOTS.values(), strict=True)]
+
+
+def ask(state: State, slot: int, noise: float) -> list[tuple[float, State, float]]:
+    """Return what can be heard after asking about a slot, as (probability, next state, reward) triples."""
+    goal, heard = state
+    if len(heard[slot]) == ASKS:
+        return [(1.0, state, -ASK_COST)]
+    belief, outcomes = beliefs(state, noise)[slot], []
+    for word in belief:
+        chance = sum(p * likelihood((word,), value, noise) for value, p in belief.items())
+        after = (*heard[:slot], (*heard[slot], word), *heard[slot + 1 :])
+        outcomes.append((chance, (goal, after), -ASK_COST))
+    return outcomes
+
+
+def book(state: State, words: list[str], noise: float) -> list[tuple[float, str, float]]:
+    """Return the two ends of a booking as (probability, end, reward) triples."""
+    right = prod(belief[word] for belief, word in zip(beliefs(state, noise), words, strict=True))
+    return [(right, END[True], SUCCESS), (1 - right, END[False], 0.0)]
+
+
+def text(state: State | str) -> str:
+    """Return what the agent reads: the goal if it is not hidden, and the words heard about each slot."""
+    if isinstance(state, str):
+        return state
+    goal, heard = state
+    shown = "; ".join(f"{name}: {' '.join(words) or '?'}" for name, words in zip(SLOTS, heard, strict=True))
+    return f"{' '.join(goal)} | {shown}" if goal else shown
+
+
 def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
     r"""`dialogue/slots`: find out which food and which area the user wants, then book; H = 8.
 
@@ -38,42 +76,16 @@ def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
     """
     if not 0 < noise < 0.5:
         raise ValueError(f"{id}: noise must lie between 0 and 0.5, got {noise!r}")
-    names, domains = list(SLOTS), list(SLOTS.values())
-
-    def beliefs(goal, heard):
-        if goal:
-            return [{v: float(v == wanted) for v in domain} for domain, wanted in zip(domains, goal, strict=True)]
-        return [posterior(h, domain, noise) for h, domain in zip(heard, domains, strict=True)]
-
-    def ask(state, i):
-        goal, heard = state
-        if len(heard[i]) == ASKS:
-            return [(1.0, (goal, heard), -ASK_COST)]
-        belief = beliefs(goal, heard)[i]
-        chances = {word: sum(p * likelihood((word,), v, noise) for v, p in belief.items()) for word in domains[i]}
-        after = {word: (*heard[:i], (*heard[i], word), *heard[i + 1 :]) for word in domains[i]}
-        return [(chances[word], (goal, after[word]), -ASK_COST) for word in domains[i]]
 
     def outcomes(state, action):
         verb, *words = action.split()
-        if verb == "ask":
-            return ask(state, names.index(words[0]))
-        right = 1.0
-        for belief, word in zip(beliefs(*state), words, strict=True):
-            right *= belief[word]
-        return [(right, END[True], SUCCESS), (1 - right, END[False], 0.0)]
+        return ask(state, list(SLOTS).index(words[0]), noise) if verb == "ask" else book(state, words, noise)
 
-    def text(state):
-        if isinstance(state, str):
-            return state
-        goal, heard = state
-        shown = "; ".join(f"{name}: {' '.join(words) or '?'}" for name, words in zip(names, heard, strict=True))
-        return f"{' '.join(goal)} | {shown}" if goal else shown
-
-    goals: list[tuple[str, ...]] = [()] if hidden else list(product(*domains))
-    actions = [f"ask {name}" for name in names] + [f"book {' '.join(goal)}" for goal in product(*domains)]
+    bookings = list(product(*SLOTS.values()))
+    goals: list[tuple[str, ...]] = [()] if hidden else bookings
     return tabulate(
-        id, start={(goal, ((), ())): 1 / len(goals) for goal in goals}, actions=actions, outcomes=outcomes,
+        id, start={(goal, ((), ())): 1 / len(goals) for goal in goals}, outcomes=outcomes,
+        actions=[f"ask {name}" for name in SLOTS] + [f"book {' '.join(goal)}" for goal in bookings],
         terminal=lambda state: isinstance(state, str), text=text, horizon=8, invalid_reward=-INVALID_COST,
     )  # fmt: skip
 

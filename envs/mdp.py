@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 
-from envs.lookup import Lookup
 from envs.validation import check_kernel, check_policy, check_shapes
 
 
@@ -125,8 +124,10 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
-    def _lookup(self) -> Lookup:
-        return Lookup(self.action_texts)
+    def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.action_texts)
+        order = np.append(order, order[-1])  # what sorts after the last string is compared with it, and differs
+        return order, self.action_texts[order]
 
     def action_index(self, texts) -> np.ndarray:
         r"""Return the index of each action string, A for every string that is not canonical.
@@ -142,14 +143,19 @@ class ExactMDP:
             If an entry is not a string.
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
-            return self._lookup.array(texts)
+            order, canonical = self._sorted_actions
+            place = canonical[:-1].searchsorted(texts)
+            found = order.take(place)
+            found[canonical.take(place) != texts] = self.invalid
+            return found
+        numbers, invalid = self.action_numbers, self.invalid
         if isinstance(texts, str):
             raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
         if set(map(type, texts)) != {str}:
             for i, text in enumerate(texts):
                 if not isinstance(text, str):
                     raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
-        return self._lookup.sequence(texts)
+        return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
 
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""

@@ -32,22 +32,27 @@ def to_gymnasium(env: TextEnv, actions: str = "text") -> Any:
     texts = env.mdp.action_texts.tolist()
 
     class Adapted(base):
+        """A table played through `gymnasium.Env`."""
+
         metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
         observation_space = _text_space(gymnasium, env.mdp.state_texts)
         action_space = _action_space(gymnasium, env.mdp, actions)
         render_mode = "ansi"
 
         def reset(self, *, seed=None, options=None):
+            """Begin an episode."""
             super().reset(seed=seed)
             return env.reset(seed=seed, options=options)
 
         def step(self, action):
+            """Play a string, or the number of one."""
             obs, reward, terminated, truncated, info = env.step(texts[action] if actions == "discrete" else action)
             if env.mdp.horizon == 1:
                 terminated, truncated = True, False
             return obs, reward, terminated, truncated, info
 
         def render(self):
+            """Return the state's text."""
             return env.render()
 
     return Adapted()
@@ -61,6 +66,8 @@ def to_gymnasium_vector(env: VectorEnv, actions: str = "text") -> Any:
     modes = gymnasium.vector.AutoresetMode
 
     class AdaptedVector(base):
+        """N copies of a table played through `gymnasium.vector.VectorEnv`."""
+
         metadata = {"autoreset_mode": modes[env.autoreset.upper()]}  # noqa: RUF012
         num_envs = env.n
         single_observation_space = _text_space(gymnasium, env.mdp.state_texts)
@@ -69,10 +76,12 @@ def to_gymnasium_vector(env: VectorEnv, actions: str = "text") -> Any:
         action_space = batch(single_action_space, env.n)
 
         def reset(self, *, seed=None, options=None):
+            """Begin episodes; options as in `VectorEnv.reset`."""
             obs, info = env.reset(seed=seed, options=options)
             return tuple(obs.tolist()), info
 
         def step(self, actions_):
+            """Play one string, or the number of one, a row."""
             chosen = env.mdp.action_texts[actions_] if actions == "discrete" else list(actions_)
             obs, *rest = env.step(chosen)
             return (tuple(obs.tolist()), *rest)

@@ -94,14 +94,3 @@ def test_rooms_by_distances():
 
     lengths = [walk(room, key) + 1 + walk(key, "hall") + 1 + 1 for room, key in product(adventure.EXITS, repeat=2)]
     assert pytest.approx(1.4 - 0.02 * np.mean(lengths), rel=1e-13) == envs.exact("adventure/rooms").solve().J
-
-
-def test_cliff_goes_round_in_thirteen_steps():
-    assert envs.exact("grid/cliff").solve().J == -13
-
-
-def test_values_of_the_slippery_lake():
-    mdp = envs.exact("grid/frozenlake")
-    assert pytest.approx(0.7441902878, abs=5e-11) == mdp.solve().J
-    assert mdp.value(mdp.stationary_policy()) == pytest.approx(0.7401648978, abs=5e-11)
-    assert mdp.value(mdp.uniform()) == pytest.approx(0.0139398, abs=5e-8)
