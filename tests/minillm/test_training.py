@@ -260,8 +260,8 @@ def test_each_part_of_a_batch_has_dropout_of_its_own_and_a_seed_repeats_it(rando
     plain = random_model()
     model = GPT.from_vector(dataclasses.replace(plain.config, resid_pdrop=0.5), plain.parameters.vector)
     ids = np.tile([1, 2, 3, 4], (2, 1))  # twice the same row: the same gradient, were it not for dropout
-    loss, gradient = training.likelihood_gradient(model, ids, ids, rng=0)
-    again, other = training.likelihood_gradient(model, ids, ids, rng=0)
+    loss, gradient = training.likelihood_gradient(model, ids, ids, parts=2, rng=0)
+    again, other = training.likelihood_gradient(model, ids, ids, parts=2, rng=0)
     assert (loss, gradient.tobytes()) == (again, other.tobytes())
     logits, _ = model.forward(ids[:1], rng=np.random.default_rng(0).spawn(2)[0])
     second, _ = model.forward(ids[1:], rng=np.random.default_rng(0).spawn(2)[1])

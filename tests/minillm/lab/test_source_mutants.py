@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from scipy import special
 
-from minillm import block, objectives, ops, transformer
+from minillm import block, objectives, ops, sampling, transformer
 from minillm.lab import adjoint_error
 from minillm.lab.gate_cases import loop_oracle_case
 from minillm.lab.standard import block_error
 
 MODULES = ("attention", "embedding", "gelu", "gelu_erf", "layernorm", "linear", "log_softmax", "relu", "silu")
-USERS = (block, objectives, transformer, ops)
+USERS = (block, objectives, sampling, transformer, ops)
 CONSTANT_ROW = "rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))"
 FREE = {  # (module, line, which number of the line): whose rule it is
     ("attention", "p -= np.where(np.isneginf(top), 0, top)", 0): "any finite number: −∞ − 1 is −∞ too",
