@@ -78,7 +78,8 @@ def from_gymnasium(
 def from_textworld(env: Any, *, horizon: int = 100, id: str = "textworld") -> ForeignEnv:
     """Return a TextWorld game (`reset() -> (text, infos)`, `step(command) -> (text, score, done, infos)`).
 
-    TextWorld's score is cumulative, so the reward of a step is the difference of two scores.
+    TextWorld's score is cumulative, so the reward of a step is the difference of two scores. Its interpreter takes
+    printable text only: every other character of a command reaches it as `?`.
     """
     score = [0.0]
 
@@ -87,7 +88,7 @@ def from_textworld(env: Any, *, horizon: int = 100, id: str = "textworld") -> Fo
         return env.reset()[0]
 
     def play(action):
-        obs, total, done, _ = env.step(action)
+        obs, total, done, _ = env.step("".join(c if c.isprintable() else "?" for c in action))
         reward, score[0] = total - score[0], total
         return obs, reward, done, False
 

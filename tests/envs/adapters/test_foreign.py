@@ -12,6 +12,7 @@ class Game:
         return "start", {}
 
     def step(self, command):
+        command.encode("utf-8")
         self.time += 1
         return f"turn {self.time}", self.scores[self.time - 1], self.time == 9, {}
 
@@ -23,6 +24,12 @@ def test_textworlds_score_is_cumulative():
         assert [env.step("look")[1] for _ in range(9)] == [1, 1, 1, 1, 1, 1, 1, 0, 1]
         with pytest.raises(envs.ResetNeeded):
             env.step("look")
+
+
+def test_no_text_stops_a_textworld_game():
+    env = from_textworld(Game())
+    env.reset()
+    assert env.step("\ud800\0 look\n")[0] == "turn 1"
 
 
 def test_from_gymnasium_keeps_the_protocol():
