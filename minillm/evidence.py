@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minillm.batches import Layout, token_batch
 from minillm.errors import UserError
 from minillm.estimators import Batch, Estimator
@@ -65,3 +67,8 @@ def require_needs(estimator: Estimator, value_head: bool, reference: bool) -> No
     missing = [name for name in estimator.needs if not there.get(name, False)]
     if missing:
         raise UserError(f"estimator {estimator.name} needs {' and '.join(missing)}, which training does not have here")
+
+
+def value_slope(returns: np.ndarray, values: np.ndarray, N: int, weight: float = 0.5) -> np.ndarray:
+    r"""Return $w\,(G-V)/N$, the derivative by V of $-\frac w{2N}\sum(G-V)^2$: what a value head learns from."""
+    return weight * (returns - values) / N

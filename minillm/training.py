@@ -29,7 +29,7 @@ from minillm.errors import NonFiniteError
 from minillm.estimators import Estimator
 from minillm.estimators.advantages import to_go
 from minillm.estimators.by_state import STATE_RLOO, by_state
-from minillm.evidence import Evidence, require_needs
+from minillm.evidence import Evidence, require_needs, value_slope
 from minillm.experience import Experience, widened
 from minillm.objectives import IGNORE, cross_entropy
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
@@ -287,11 +287,6 @@ def improve(
         dvalues = None if scores.values is None else value_slope(layout.steps(to_go(batch)), scores.values, len(batch))
         gradient = policy_gradient(model, tokenizer, experience, c, sampling, dvalues)
         descend(model, optimizer, -gradient, step, lr)
-
-
-def value_slope(returns: np.ndarray, values: np.ndarray, N: int, weight: float = 0.5) -> np.ndarray:
-    r"""Return $w\,(G-V)/N$, the derivative by V of $-\frac w{2N}\sum(G-V)^2$: what a value head learns from."""
-    return weight * (returns - values) / N
 
 
 def descend(model: GPT, optimizer: AdamW, gradient: np.ndarray, step: int, lr: float | None, max_norm: float = 1.0) -> None:
