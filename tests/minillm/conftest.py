@@ -6,6 +6,7 @@ import hypothesis
 import numpy as np
 import pytest
 
+from minillm.cli import main
 from minillm.config import GPTConfig
 from minillm.experience import Experience
 from minillm.objectives import IGNORE
@@ -134,3 +135,21 @@ def worst_block() -> Callable:
 def decision_ids() -> Callable:
     """``decision_ids(tokenizer, states, action_ids)``: each decision in a row of its own, and at which columns which targets follow."""
     return _decision_ids
+
+
+@pytest.fixture
+def fails(capsys):
+    """Return a function that runs a command which must fail as a user's error, and returns its one line."""
+
+    def run(*arguments: object) -> str:
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            status = error.code
+        captured = capsys.readouterr()
+        assert status == 2
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    return run

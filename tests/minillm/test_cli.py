@@ -19,19 +19,6 @@ def run(tmp_path_factory):
     return directory
 
 
-def fails(capsys, *arguments):
-    """Run a command that must fail as a user's error; return its one line."""
-    try:
-        status = main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        status = error.code
-    captured = capsys.readouterr()
-    assert status == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 def test_train_prints_the_table_and_three_episodes(tmp_path, capsys):
     assert main(["train", "grid/empty-3", "--out", str(tmp_path / "run"), *SMALL]) == 0
     out = capsys.readouterr().out
@@ -75,66 +62,66 @@ def test_without_tqdm_plain_lines_show_progress(tmp_path, capsys, monkeypatch):
     assert "fit: 5/5 steps" in err
 
 
-def test_bad_arguments_are_one_line(capsys, tmp_path):
-    assert "grid/empty-" in fails(capsys, "train", "grid/emtpy-5")
-    assert "size" in fails(capsys, "train", "grid/empty-2")
-    assert "integer" in fails(capsys, "train", "--seed", "1.5")
-    assert "at least 0" in fails(capsys, "train", "--seed", "-1")
-    assert "at least 1" in fails(capsys, "train", "--improve-steps", "0")
-    assert "n_head" in fails(capsys, "train", "--n-embd", "10", "--n-head", "4", "--out", tmp_path / "x")
-    assert "no run directory" in fails(capsys, "evaluate", tmp_path / "nowhere")
+def test_bad_arguments_are_one_line(fails, tmp_path):
+    assert "grid/empty-" in fails("train", "grid/emtpy-5")
+    assert "size" in fails("train", "grid/empty-2")
+    assert "integer" in fails("train", "--seed", "1.5")
+    assert "at least 0" in fails("train", "--seed", "-1")
+    assert "at least 1" in fails("train", "--improve-steps", "0")
+    assert "n_head" in fails("train", "--n-embd", "10", "--n-head", "4", "--out", tmp_path / "x")
+    assert "no run directory" in fails("evaluate", tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_bad_sampling_options_are_one_line(capsys, run):
-    assert "temperature" in fails(capsys, "play", run, "--temperature", "-1")
-    assert "top_k" in fails(capsys, "play", run, "--top-k", "0")
-    assert "top_p" in fails(capsys, "play", run, "--top-p", "0")
+def test_bad_sampling_options_are_one_line(fails, run):
+    assert "temperature" in fails("play", run, "--temperature", "-1")
+    assert "top_k" in fails("play", run, "--top-k", "0")
+    assert "top_p" in fails("play", run, "--top-p", "0")
 
 
-def test_a_used_directory_is_kept_unless_told(capsys, run):
+def test_a_used_directory_is_kept_unless_told(fails, run):
     before = (run / "checkpoint.npz").read_bytes()
-    assert "--overwrite" in fails(capsys, "train", "grid/empty-3", "--out", run, *SMALL)
+    assert "--overwrite" in fails("train", "grid/empty-3", "--out", run, *SMALL)
     assert (run / "checkpoint.npz").read_bytes() == before
 
 
-def test_overwrite_deletes_a_run_and_nothing_else(capsys, tmp_path):
+def test_overwrite_deletes_a_run_and_nothing_else(capsys, tmp_path, fails):
     directory = tmp_path / "run"
     arguments = ["train", "grid/empty-3", "--out", str(directory), *SMALL]
     assert main(arguments) == 0
     (directory / "thesis.txt").write_text("mine")
     capsys.readouterr()
-    assert "thesis.txt" in fails(capsys, *arguments, "--overwrite")
+    assert "thesis.txt" in fails(*arguments, "--overwrite")
     assert (directory / "checkpoint.npz").exists()
     (directory / "thesis.txt").unlink()
     assert main([*arguments, "--overwrite", "--seed", "5"]) == 0
     assert json.loads((directory / "summary.json").read_text())["seed"] == 5
 
 
-def test_a_wrong_configuration_neither_makes_a_directory_nor_deletes_a_run(capsys, tmp_path, run):
+def test_a_wrong_configuration_neither_makes_a_directory_nor_deletes_a_run(fails, tmp_path, run):
     wrong = ["--n-embd", "10", "--n-head", "4"]
-    assert "n_head" in fails(capsys, "train", "--out", tmp_path / "new", *wrong)
+    assert "n_head" in fails("train", "--out", tmp_path / "new", *wrong)
     assert not (tmp_path / "new").exists()
     before = (run / "checkpoint.npz").read_bytes()
-    assert "n_head" in fails(capsys, "train", "--out", run, "--overwrite", *wrong)
+    assert "n_head" in fails("train", "--out", run, "--overwrite", *wrong)
     assert (run / "checkpoint.npz").read_bytes() == before
 
 
-def test_an_unwritable_directory_is_one_line(capsys, tmp_path):
+def test_an_unwritable_directory_is_one_line(fails, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot use" in fails(capsys, "train", "--out", tmp_path / "file" / "run")
+    assert "cannot use" in fails("train", "--out", tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", None])
-def test_a_damaged_checkpoint_is_one_line(capsys, tmp_path, run, damage):
+def test_a_damaged_checkpoint_is_one_line(fails, tmp_path, run, damage):
     whole = (run / "checkpoint.npz").read_bytes()
     (tmp_path / "checkpoint.npz").write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    assert "checkpoint.npz" in fails(capsys, "evaluate", tmp_path)
+    assert "checkpoint.npz" in fails("evaluate", tmp_path)
 
 
-def test_a_foreign_archive_is_one_line(capsys, tmp_path):
+def test_a_foreign_archive_is_one_line(fails, tmp_path):
     np.savez(tmp_path / "checkpoint.npz", x=np.zeros(3))
-    assert "not a checkpoint" in fails(capsys, "evaluate", tmp_path)
+    assert "not a checkpoint" in fails("evaluate", tmp_path)
 
 
 def test_a_learning_rate_that_explodes_is_one_line(tmp_path):
@@ -186,7 +173,7 @@ def test_envs_prints_the_exact_facts(capsys):
     assert {"grid/empty-5", "text/bandit-3-3", "grid/frozenlake"} <= set(cards)
 
 
-def test_oracle_writes_cases_and_compares(capsys, tmp_path):
+def test_oracle_writes_cases_and_compares(capsys, tmp_path, fails):
     assert main(["oracle", str(tmp_path / "cases")]) == 0
     paths = capsys.readouterr().out.split()
     assert paths
@@ -197,4 +184,4 @@ def test_oracle_writes_cases_and_compares(capsys, tmp_path):
     np.savez(tmp_path / "mine.npz", **{key: value + 1e-6 for key, value in given.items()})
     assert main(["oracle", "compare", str(tmp_path / "cases"), str(tmp_path / "mine.npz")]) == 1
     assert "logits" in capsys.readouterr().out
-    assert "oracle takes DIR" in fails(capsys, "oracle", "a", "b")
+    assert "oracle takes DIR" in fails("oracle", "a", "b")

@@ -10,19 +10,6 @@ from minillm.experience import read_jsonl
 SMALL = ["--collect-episodes=16", "--fit-steps=3", "--improve-steps=2", "--improve-episodes=16", "--n-embd=16", "--n-head=2"]
 
 
-def fails(capsys, *arguments):
-    """Run a command that must fail as a user's error; return its one line."""
-    try:
-        status = main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        status = error.code
-    captured = capsys.readouterr()
-    assert status == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -50,17 +37,17 @@ def test_an_option_of_the_environment_is_played_saved_and_shown(tmp_path, capsys
     assert main(["play", str(out)]) == 0
 
 
-def test_bad_options_are_one_line(tmp_path, capsys):
-    assert "NAME=VALUE" in fails(capsys, "train", "--env-option", "slip")
-    assert "slip" in fails(capsys, "train", "grid/frozenlake", "--env-option", "slip=2")
-    assert "minillm" in fails(capsys, "train", "grid/frozenlake", "--env-option", "slip=much")
-    assert "no option" in fails(capsys, "train", "grid/frozenlake", "--env-option", "ice=1")
-    assert "near it" in fails(capsys, "train", "--estimator", "grpoo")
-    assert "needs q" in fails(capsys, "train", "--estimator", "all_action")
-    assert "needs score_norms" in fails(capsys, "train", "--compare", "rloo,optimal_baseline")
-    assert "--seeds belongs" in fails(capsys, "train", "--seeds", "2")
-    assert "does not go with --estimator" in fails(capsys, "train", "--compare", "rloo", "--estimator", "rloo")
-    assert "there is no" in fails(capsys, "coefficients", tmp_path / "a", tmp_path / "b")
+def test_bad_options_are_one_line(tmp_path, fails):
+    assert "NAME=VALUE" in fails("train", "--env-option", "slip")
+    assert "slip" in fails("train", "grid/frozenlake", "--env-option", "slip=2")
+    assert "minillm" in fails("train", "grid/frozenlake", "--env-option", "slip=much")
+    assert "no option" in fails("train", "grid/frozenlake", "--env-option", "ice=1")
+    assert "near it" in fails("train", "--estimator", "grpoo")
+    assert "needs q" in fails("train", "--estimator", "all_action")
+    assert "needs score_norms" in fails("train", "--compare", "rloo,optimal_baseline")
+    assert "--seeds belongs" in fails("train", "--seeds", "2")
+    assert "does not go with --estimator" in fails("train", "--compare", "rloo", "--estimator", "rloo")
+    assert "there is no" in fails("coefficients", tmp_path / "a", tmp_path / "b")
 
 
 def test_the_coefficients_of_two_methods_are_compared(tmp_path, capsys):
@@ -81,7 +68,7 @@ def test_the_coefficients_of_two_methods_are_compared(tmp_path, capsys):
     assert len(out.splitlines()) == 7
 
 
-def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys):
+def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys, fails):
     pytest.importorskip("matplotlib", reason="compare.png needs the extra 'plot'")
     out = tmp_path / "out"
     assert main(["train", "text/bandit-2-2", "--compare", "rloo,reinforce", "--seeds", "2", "--out", str(out), *SMALL]) == 0
@@ -89,4 +76,4 @@ def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys):
     assert "2 seeds each" in printed
     assert "95 % band" in printed
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
-    assert "already holds" in fails(capsys, "train", "text/bandit-2-2", "--compare", "rloo", "--out", str(out), *SMALL)
+    assert "already holds" in fails("train", "text/bandit-2-2", "--compare", "rloo", "--out", str(out), *SMALL)

@@ -21,19 +21,6 @@ def run(tmp_path_factory):
     return directory
 
 
-def fails(capsys, *arguments):
-    """Run a command that must fail as a user's error; return its one line."""
-    try:
-        status = main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        status = error.code
-    captured = capsys.readouterr()
-    assert status == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 def test_fit_without_a_file_trains_on_the_sonnets_and_prints_the_yardsticks(tmp_path, capsys):
     assert main(["fit", "--out", str(tmp_path / "run"), *SMALL]) == 0
     out = capsys.readouterr().out
@@ -62,12 +49,12 @@ def test_the_pictures_are_pngs(run, tmp_path):
     assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_the_run_goes_on_and_inspect_names_the_extra(tmp_path, capsys, monkeypatch, run):
+def test_without_matplotlib_the_run_goes_on_and_inspect_names_the_extra(tmp_path, capsys, monkeypatch, run, fails):
     for module in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, module, None)
     assert main(["fit", "--out", str(tmp_path / "run"), *SMALL]) == 0
     assert "minillm-numpy[plot]" in capsys.readouterr().out
-    assert "minillm-numpy[plot]" in fails(capsys, "inspect", run, "--plot", tmp_path / "x.png")
+    assert "minillm-numpy[plot]" in fails("inspect", run, "--plot", tmp_path / "x.png")
 
 
 def test_sample_repeats_itself_and_temperature_zero_needs_no_seed(run, capsys):
@@ -91,30 +78,30 @@ def test_inspect_shows_parameters_memory_positions_and_next_characters(run, caps
     assert len(out.split("after 'Shall'\n")[1].splitlines()) == 3
 
 
-def test_a_run_is_gone_on_with_and_contradictions_are_named(run, capsys, tmp_path):
+def test_a_run_is_gone_on_with_and_contradictions_are_named(run, fails, tmp_path):
     before = (run / "checkpoint.npz").read_bytes()
-    assert "n_layer is 2 in" in fails(capsys, "fit", "--resume", run, "--n-layer", "3")
-    assert "which 6 contradicts" in fails(capsys, "fit", "--resume", run, "--preset", "small")
-    assert "--resume" in fails(capsys, "fit", "--resume", run, "--out", tmp_path / "x")
-    assert "no run to go on with" in fails(capsys, "fit", "--resume", tmp_path / "nowhere")
+    assert "n_layer is 2 in" in fails("fit", "--resume", run, "--n-layer", "3")
+    assert "which 6 contradicts" in fails("fit", "--resume", run, "--preset", "small")
+    assert "--resume" in fails("fit", "--resume", run, "--out", tmp_path / "x")
+    assert "no run to go on with" in fails("fit", "--resume", tmp_path / "nowhere")
     assert (run / "checkpoint.npz").read_bytes() == before
     assert main(["fit", "--resume", str(run), "--n-layer", "2"]) == 0
     assert (run / "checkpoint.npz").read_bytes() == before
 
 
-def test_errors_are_one_line_and_leave_no_directory(capsys, tmp_path, run):
+def test_errors_are_one_line_and_leave_no_directory(fails, tmp_path, run):
     out = tmp_path / "x"
-    assert "cannot read" in fails(capsys, "fit", tmp_path / "nowhere.txt", "--out", out)
-    assert "n_head" in fails(capsys, "fit", "--n-embd", "10", "--out", out)
-    assert "at least 1" in fails(capsys, "fit", "--steps", "0")
-    assert "resid_pdrop must be" in fails(capsys, "fit", "--dropout", "1", "--out", out)
-    assert "--dropout sets attn_pdrop too" in fails(capsys, "fit", "--dropout", "0.1", "--attn-pdrop", "0.2", "--out", out)
+    assert "cannot read" in fails("fit", tmp_path / "nowhere.txt", "--out", out)
+    assert "n_head" in fails("fit", "--n-embd", "10", "--out", out)
+    assert "at least 1" in fails("fit", "--steps", "0")
+    assert "resid_pdrop must be" in fails("fit", "--dropout", "1", "--out", out)
+    assert "--dropout sets attn_pdrop too" in fails("fit", "--dropout", "0.1", "--attn-pdrop", "0.2", "--out", out)
     assert not out.exists()
-    assert "--overwrite" in fails(capsys, "fit", "--out", run)
-    assert "the corpus of this model lacks it" in fails(capsys, "sample", run, "--prompt", "naïve")
-    assert "temperature" in fails(capsys, "sample", run, "--temperature", "-1")
-    assert "no run directory" in fails(capsys, "sample", tmp_path / "nowhere")
-    assert "no run directory" in fails(capsys, "inspect", tmp_path / "nowhere")
+    assert "--overwrite" in fails("fit", "--out", run)
+    assert "the corpus of this model lacks it" in fails("sample", run, "--prompt", "naïve")
+    assert "temperature" in fails("sample", run, "--temperature", "-1")
+    assert "no run directory" in fails("sample", tmp_path / "nowhere")
+    assert "no run directory" in fails("inspect", tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
