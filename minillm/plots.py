@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,8 +49,9 @@ def learning_curves(
         If matplotlib is not installed.
     """
     axes = _axes(uniform, optimal, title)
+    markers = itertools.cycle("os^Dv*")  # methods differ without colour, too
     for name, (mean, half) in bands.items():
-        (line,) = axes.plot(episodes, mean, marker="o", markersize=4, label=f"{name}, at the end J = {mean[-1]:.4f}")
+        (line,) = axes.plot(episodes, mean, marker=next(markers), markersize=5, label=f"{name}, at the end J = {mean[-1]:.4f}")
         axes.fill_between(episodes, mean - half, mean + half, color=line.get_color(), alpha=0.2, linewidth=0)
     _finish(path, axes, "episodes played", "exact J (expected sum of rewards)")
 
