@@ -10,12 +10,25 @@ from typing import Any
 
 from minillm.commands.arguments import count, seed
 from minillm.errors import MissingExtra, UserError
+from minillm.train_config import TrainConfig
 
-OPTIONS: dict[str, Callable[[str], Any]] = {
-    "collect_episodes": count, "fit_best": float, "fit_steps": count, "fit_lr": float, "improve_steps": count,
-    "improve_episodes": count, "improve_lr": float, "n_embd": count, "n_layer": count, "n_head": count, "epochs": count,
-    "group": count, "temperature": float, "top_k": count, "top_p": float,
-}  # fmt: skip
+OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "collect_episodes": (count, "episodes of the uniform policy, to fit to"),
+    "fit_best": (float, "fit to this share of the steps taken in each state: those that paid most"),
+    "fit_steps": (count, "updates of the fit"),
+    "fit_lr": (float, "highest rate of the fit"),
+    "improve_steps": (count, "updates along the policy gradient"),
+    "improve_episodes": (count, "episodes played for each"),
+    "improve_lr": (float, "highest rate of these updates"),
+    "n_embd": (count, "width of the transformer"),
+    "n_layer": (count, "number of its blocks"),
+    "n_head": (count, "attention heads of each"),
+    "epochs": (count, "steps of the optimizer on the episodes of one update"),
+    "group": (count, "episodes that share their start"),
+    "temperature": (float, "of the distribution that is sampled, differentiated and evaluated"),
+    "top_k": (count, "its k largest logits alone"),
+    "top_p": (float, "its most probable tokens alone, up to this sum"),
+}
 
 
 def add(commands: Any) -> None:
@@ -30,8 +43,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--compare", default=None, metavar="NAME,NAME", help="train with each of these estimators")
     parser.add_argument("--seeds", type=count, default=None, metavar="N", help="with --compare: how many seeds each (1)")
     parser.add_argument("--save-coefficients", action="store_true", default=None, help="write coefficients.jsonl")
-    for name, kind in OPTIONS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
+    for name, (kind, meaning) in OPTIONS.items():
+        default = getattr(TrainConfig, name)
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, default=None, help=f"{meaning} ({default or 'all'})")
     parser.set_defaults(command=run)
 
 
@@ -39,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Train, print the table, three episodes and where the run lies."""
     from minillm import checkpoint, recipes
     from minillm.threads import recycle_memory
-    from minillm.train_config import TrainConfig, read_options
+    from minillm.train_config import read_options
 
     recycle_memory()
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
