@@ -4,7 +4,7 @@ import argparse
 import os
 from importlib import import_module
 
-NAMES = ("envs", "train")
+NAMES = ("envs", "families", "fit", "train")
 
 
 def parse() -> argparse.Namespace:
