@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from minillm.errors import TokenizerError
+from minillm.tokenizer import END_OF_TEXT, padded
 
-END_OF_TEXT = "<|endoftext|>"
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space; Python's \s has 1C-1F, too
 ASSIGNED = 0x40000  # planes 4 to 13 are empty, and those above hold no letter and no number
 CACHED = 64  # pieces of at most this many bytes are remembered
@@ -149,11 +149,7 @@ class BPETokenizer:
             Padded on the right with ``eos_token_id``; ``width`` is the longest length.
         lengths : int64 array of shape (N,)
         """
-        rows = [self._ids(str(text)) for text in texts]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        ids = np.full((len(rows), int(lengths.max(initial=0))), self.eos_token_id, dtype=np.int32)
-        ids[np.arange(ids.shape[1]) < lengths[:, None]] = list(chain.from_iterable(rows))
-        return ids, lengths
+        return padded([self._ids(str(text)) for text in texts], self.eos_token_id)
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """Return the text of ``ids``; bytes that are no UTF-8 read U+FFFD.

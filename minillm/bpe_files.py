@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minillm.checkpoint import write_json
 from minillm.errors import TokenizerError
 
 NEUTRAL: dict[str, Any] = {
@@ -28,7 +29,7 @@ def load(directory: Path) -> dict[str, Any]:
 
 
 def save(tokenizer: Any, directory: Path) -> None:
-    """Write ``tokenizer.json`` and ``tokenizer_config.json``."""
+    """Write ``tokenizer.json`` and ``tokenizer_config.json``, each atomically."""
     directory.mkdir(parents=True, exist_ok=True)
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     digits = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, level]}
@@ -41,7 +42,7 @@ def save(tokenizer: Any, directory: Path) -> None:
     }  # fmt: skip
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": tokenizer.eos_token}
     for name, content in (("tokenizer.json", whole), ("tokenizer_config.json", config)):
-        (directory / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        write_json(directory / name, content)
 
 
 def _fast(path: Path) -> dict[str, Any]:

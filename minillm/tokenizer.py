@@ -7,6 +7,7 @@ gather through the table turns it into ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -124,6 +125,14 @@ class CharTokenizer:
             f"character {character!r} (U+{ord(character):04X}) at position {position}{where} is not in the vocabulary "
             f"of {len(self.characters)} characters"
         )
+
+
+def padded(rows: Sequence[Sequence[int] | np.ndarray], filler: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of ids as one int32 array (N, width), padded on the right with ``filler``, and their lengths (N,)."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    ids = np.full((len(rows), int(lengths.max(initial=0))), filler, dtype=np.int32)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = list(chain.from_iterable(rows))
+    return ids, lengths
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minillm.errors import TokenizerError
+from minillm.tokenizer import padded
 
 SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
 LONGEST_WORD = 100  # a longer one is unknown
@@ -124,11 +125,8 @@ class WordPieceTokenizer:
         rows = [self.encode(text) for text in texts]
         if max_length is not None:
             rows = [row if len(row) <= max_length else np.append(row[: max_length - 1], row[-1]) for row in rows]
-        lengths = np.array([len(row) for row in rows], int)
-        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        ids = np.full(mask.shape, self.pad_token_id, np.int32)
-        ids[mask] = np.concatenate(rows) if rows else []
-        return ids, mask.astype(np.int32)
+        ids, lengths = padded(rows, self.pad_token_id)
+        return ids, (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """Return the pieces with spaces between words. Case, accents and spacing that encoding took away do not come back.
