@@ -18,12 +18,13 @@ from minillm.commands import (
     inspect,
     oracle,
     play,
+    plot,
     sample,
     train,
 )  # fmt: skip
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
+COMMANDS = (train, play, evaluate, plot, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
 
 
 class Parser(argparse.ArgumentParser):

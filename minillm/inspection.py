@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm.agent import LLMAgent
 from minillm.evaluation import token_losses
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
@@ -15,6 +16,21 @@ from minillm.optimizers import decay_groups
 from minillm.parameters import Parameters
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
+
+VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
+
+
+def labels(tokenizer: CharTokenizer, ids: np.ndarray) -> list[str]:
+    """Return the text of each token, blanks made visible, the end-of-text token as ∎."""
+    texts = (tokenizer.decode([i]) for i in ids)
+    return ["∎" if i == tokenizer.eos_token_id else VISIBLE.get(text, text) for i, text in zip(ids, texts, strict=True)]
+
+
+def turn(agent: LLMAgent, state: str) -> np.ndarray:
+    """Return the ids of one turn: the state, the end token, and the action that the agent writes."""
+    action = agent.act([state]).ids[0]
+    prompt = np.append(agent.tokenizer.encode(state), agent.tokenizer.eos_token_id)
+    return np.concatenate([prompt, action[action != IGNORE]])[: agent.model.config.n_positions]
 
 
 def parameter_table(parameters: Parameters) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from minillm import plots
 from minillm.agent import LLMAgent
 from minillm.comparison import CONFIDENCE, band
+from minillm.errors import RunDirectoryError
 from minillm.worlds import load_envs, title
 
 NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after improve", "optimal": "optimum J*"}
@@ -76,11 +77,24 @@ def _side_by_side(turns: list[str], width: int = 110) -> str:
     return "\n".join([*text, ""])
 
 
-def picture(run: Any, summary: dict[str, Any]) -> None:
-    """Write ``curve.png`` of a run; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
-    exact = summary["exact"]
-    heading = f"{title(summary['env'], summary['env_options'])}, seed {summary['seed']}"
-    plots.learning_curve(run.directory / "curve.png", run.curve, exact["uniform"], exact["optimal"], heading)
+def picture(directory: Path, path: Path | None = None) -> None:
+    """Draw the learning curve of a finished run, ``curve.png`` in it if no other path is named.
+
+    Raises
+    ------
+    RunDirectoryError
+        If the directory holds no finished run of ``minillm train``.
+    MissingExtra
+        Without matplotlib.
+    """
+    try:
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        curve = [(record["episodes"], record["exact"]) for record in map(json.loads, lines) if record.get("phase") == "exact"]
+        exact, heading = summary["exact"], f"{title(summary['env'], summary['env_options'])}, seed {summary['seed']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{directory} holds no finished run of minillm train ({error})") from None
+    plots.learning_curve(path or directory / "curve.png", curve, exact["uniform"], exact["optimal"], heading)
 
 
 def comparison_picture(path: Path, found: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from minillm.commands.arguments import count
 
 SHOWN = 32  # characters of the default prompt
-VISIBLE = {" ": "␣", "\n": "\\n", "\t": "\\t"}
 
 
 def add(commands: Any) -> None:
@@ -35,8 +34,7 @@ def run(options: argparse.Namespace) -> int:
     prompt = tokenizer.decode(training.corpus.validation[: min(T, SHOWN)]) if options.prompt is None else options.prompt
     ids = prompt_ids(tokenizer, prompt, T)
     if options.plot is not None:
-        labels = [VISIBLE.get(c, c) for c in map(tokenizer.decode, ids[:, None])]
-        plots.attention(options.plot, inspection.attention_weights(model, ids), labels)
+        plots.attention(options.plot, inspection.attention_weights(model, ids), inspection.labels(tokenizer, ids))
     print(inspection.parameter_table(model.parameters))
     B = training.config.batch_size
     print(f"\nkept for the backward, {B} sequences of {T} tokens, bytes")

@@ -78,7 +78,7 @@ def _train(config: Any, out: Path, overwrite: bool) -> int:
     summary = training.execute()
     print(report.table(summary))
     print(report.episodes(training.agents[0], training.mdp, seed=config.seed, episodes=3))
-    _picture("learning curve", out / "curve.png", lambda: report.picture(training, summary))
+    _picture("learning curve", out / "curve.png", lambda: report.picture(out))
     print(f"run: {out}   (minillm play {out}, minillm evaluate {out})")
     return 0
 

@@ -10,6 +10,11 @@ from minillm.checkpoint import write_atomically
 from minillm.errors import MissingExtra
 
 
+def require_matplotlib() -> None:
+    """Raise :class:`minillm.errors.MissingExtra` if there is no matplotlib: before long work whose end is a picture."""
+    new_figure(1, 1)
+
+
 def new_figure(width: float, height: float) -> Any:
     """Return an empty figure of that size in inches.
 

@@ -13,6 +13,6 @@ def drawn(tmp_path, monkeypatch):
         figures.append(new(*size))
         return figures[-1]
 
-    for module in ("curves", "heads"):
+    for module in ("curves", "grids", "heads", "research"):
         monkeypatch.setattr(f"minillm.plots.{module}.new_figure", remember)
     return tmp_path / "x.png", figures
