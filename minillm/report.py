@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from minillm import plots
 from minillm.agent import LLMAgent
 from minillm.comparison import CONFIDENCE, band
 from minillm.errors import RunDirectoryError
-from minillm.worlds import load_envs, title
+from minillm.watching import Turn, turns
+from minillm.worlds import title
 
 NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after improve", "optimal": "optimum J*"}
 
@@ -31,20 +32,15 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def stream(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> Iterator[str]:
-    """Play episodes and yield what happens, a step at a time."""
-    world = load_envs().TextEnv(mdp, seed)
-    for number in range(episodes):
-        state, _ = world.reset()
-        total, over = 0.0, False
-        yield f"episode {number + 1}\n{state}"
-        while not over:
-            action = agent.generate_action(state)
-            state, reward, terminated, truncated, info = world.step(action)
-            over, total = terminated or truncated, total + reward
-            mark = " (not an action)" if info.get("invalid") else ""
-            yield f"> {action!r}{mark}: reward {reward:g}, sum {total:g}\n{state}"
-        yield "the end\n" if terminated else "out of time\n"
+def stream(agent: LLMAgent, mdp: Any, seed: int, episodes: int, note: Callable[[Turn], str] = lambda turn: "") -> Iterator[str]:
+    """Play episodes and yield what happens, a step at a time; ``note`` says more of a turn."""
+    for turn in turns(agent, mdp, seed, episodes):
+        if turn.step == 1:
+            yield f"episode {turn.episode}\n{turn.state}"
+        mark = "" if turn.valid else " (not an action)"
+        yield f"> {turn.action!r}{mark}: reward {turn.reward:g}, sum {turn.total:g}\n{note(turn)}{turn.next_state}"
+        if turn.ending:
+            yield f"{turn.ending}\n"
 
 
 def episodes(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> str:

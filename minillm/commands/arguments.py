@@ -22,3 +22,14 @@ def integer(minimum: int) -> Callable[[str], int]:
 
 
 seed, count = integer(0), integer(1)
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, finite and at least 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}") from None
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0 and finite, got {text}")
+    return number

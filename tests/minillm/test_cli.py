@@ -37,8 +37,23 @@ def test_play_shows_states_actions_and_rewards(run, capsys):
     out = capsys.readouterr().out
     assert out.count("episode ") == 2
     assert "reward" in out
+    assert "exact V(s)" in out
+    assert "\x1b" not in out
     assert main(["play", str(run), "--episodes", "2", "--temperature", "0"]) == 0
     assert capsys.readouterr().out == out
+
+
+def test_play_on_a_terminal_draws_in_place(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["play", str(run), "--fast"]) == 0
+    assert "\x1b[J" in capsys.readouterr().out
+    assert main(["play", str(run), "--plain"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_play_refuses_a_pause_that_is_none(run, fails):
+    assert "--pause" in fails("play", run, "--pause", "-1")
+    assert "--pause" in fails("play", run, "--pause", "nan")
 
 
 def test_the_picture_is_a_png(run):

@@ -6,7 +6,7 @@ import pytest
 from minillm.cli import main
 from minillm.commands.plot import KINDS
 
-SMALL = ["--collect-episodes", "16", "--fit-steps", "3", "--improve-steps", "2", "--improve-episodes", "16", "--n-embd", "8", "--n-layer", "1"]
+SMALL = ["--collect-episodes", "16", "--fit-steps", "3", "--improve-steps", "2", "--improve-episodes=16", "--n-embd=8", "--n-layer=1"]
 OF_RUNS = ("attention", "curve", "policy", "visits")
 
 
