@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from minillm.checkpoint import write_json
 from minillm.errors import TokenizerError
+from minillm.json_object import read_object
 
 NEUTRAL: dict[str, Any] = {
     "normalizer": None, "model.dropout": None, "model.unk_token": None, "model.continuing_subword_prefix": "",
@@ -46,7 +46,7 @@ def save(tokenizer: Any, directory: Path) -> None:
 
 
 def _fast(path: Path) -> dict[str, Any]:
-    whole = read_object(path)
+    whole = read_object(path, TokenizerError)
     model = _require(path, whole, "model", dict)
     if model.get("type", "BPE") != "BPE":
         raise TokenizerError(f"{path}: model.type is {model['type']!r}, expected 'BPE'")
@@ -63,7 +63,7 @@ def _fast(path: Path) -> dict[str, Any]:
 def _slow(directory: Path) -> dict[str, Any]:
     path = directory / "merges.txt"
     lines = [line for line in _text(path).split("\n") if line.strip() and not line.startswith("#version")]
-    vocab = _vocab(directory / "vocab.json", read_object(directory / "vocab.json"))
+    vocab = _vocab(directory / "vocab.json", read_object(directory / "vocab.json", TokenizerError))
     settings = _settings(directory)
     if settings.get("add_prefix_space"):
         raise TokenizerError(f"{directory / 'tokenizer_config.json'}: add_prefix_space = True is not supported")
@@ -76,7 +76,7 @@ def _slow(directory: Path) -> dict[str, Any]:
 
 def _settings(directory: Path) -> dict[str, Any]:
     path = directory / "tokenizer_config.json"
-    return read_object(path) if path.is_file() else {}
+    return read_object(path, TokenizerError) if path.is_file() else {}
 
 
 def _digits(path: Path, settings: Any) -> bool:
@@ -136,14 +136,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TokenizerError(f"{path} cannot be read: {error}") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds."""
-    try:
-        content = json.loads(_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise TokenizerError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise TokenizerError(f"{path} must hold a JSON object, got {content!r:.40}")
-    return content
