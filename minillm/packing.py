@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minillm.objectives import IGNORE
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 
 PIECE_TOKENS = 4096
 
@@ -71,7 +71,7 @@ class Decisions:
         total[self.action_ids == IGNORE] = 0
         return total
 
-    def pack(self, tokenizer: CharTokenizer, wanted: np.ndarray) -> Iterator[Packed]:
+    def pack(self, tokenizer: Tokenizer, wanted: np.ndarray) -> Iterator[Packed]:
         """Pack the decisions that are wanted, a bool array (D,), in pieces of about ``PIECE_TOKENS`` tokens."""
         chosen = np.flatnonzero(wanted)
         counts = np.bincount(self.state[chosen], minlength=len(self.texts))

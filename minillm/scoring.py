@@ -19,7 +19,7 @@ from minillm.objectives import IGNORE, weighted_log_likelihood
 from minillm.packing import Decisions, Packed
 from minillm.sampling import PLAIN, Sampling
 from minillm.threads import ordered_sum, parallel_map
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 
@@ -43,7 +43,7 @@ class Scores:
 
 
 def score(
-    model: GPT, tokenizer: CharTokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
+    model: GPT, tokenizer: Tokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
 ) -> Scores:
     """Score the tokens of experience; ``full`` asks for the whole vocabulary, a value head is asked where there is one."""
     decisions = Decisions(experience.states, experience.action_ids)
@@ -70,7 +70,7 @@ def score(
 
 def policy_gradient(
     model: GPT,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     experience: Experience,
     c: np.ndarray,
     sampling: Sampling = PLAIN,
@@ -84,7 +84,7 @@ def policy_gradient(
     Parameters
     ----------
     model : GPT
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     experience : Experience
     c : ndarray of shape (M,), (M, L) or (M, L, V)
         A coefficient a step, a token, or, dense, a token of the vocabulary in each place:

@@ -22,8 +22,10 @@ class TrainConfig:
     env_options : dict
         Options of the environment, as for :func:`envs.make`.
     seed : int
+    model : str, optional
+        A GPT-2 checkpoint to start from, with its tokenizer: a directory in the Hugging Face layout, or a name in its local cache.
     n_embd, n_layer, n_head : int
-        The transformer's size.
+        The transformer's size; with ``model``, that of the checkpoint, and ``initializer_range`` too.
     initializer_range : float
     collect_episodes : int
         Episodes of the uniform policy.
@@ -54,6 +56,7 @@ class TrainConfig:
     env: str = "grid/empty-5"
     env_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
+    model: str | None = None
     n_embd: int = 48
     n_layer: int = 2
     n_head: int = 4
