@@ -159,7 +159,7 @@ class Run:
         def save(epoch: int, c: np.ndarray) -> None:
             if self.config.save_coefficients:
                 first = self.episodes - self.config.improve_episodes
-                write_coefficients(self.coefficients, experience, c, update=update, epoch=epoch, first_episode=first)
+                write_coefficients(self.coefficients, experience, c, self.tokenizer, update=update, epoch=epoch, first_episode=first)
 
         return save
 
