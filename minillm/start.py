@@ -61,7 +61,7 @@ def _pretrained(config: TrainConfig, mdp: Any) -> tuple[TrainConfig, Tokenizer, 
     for text in (*mdp.state_texts, *mdp.action_texts):
         for special in tokenizer.special_tokens:
             if special in text:
-                raise UserError(f"{config.env}: the text {text!r:.60} holds {special!r}, a special token of {place}")
+                raise UserError(f"{config.env}: the text {str(text)!r:.60} holds {special!r}, a special token of {place}")
     needed = longest_transcript(tokenizer, mdp)
     if needed > shape.n_positions:
         raise UserError(

@@ -79,6 +79,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_integer("seed", self.seed, 0)
+        if not isinstance(self.model, str | None):
+            raise UserError(f"model must be a text, got {self.model!r:.60}")
         for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes", "epochs", "group"):
             require_integer(name, getattr(self, name), 1)
         if self.improve_episodes % self.group:
