@@ -1,7 +1,10 @@
 """The agent: a language model and its tokenizer that read a state as text and write an action as text.
 
-A prompt is the state's characters followed by the end-of-text token; the action is what the model writes up to the next
+A prompt is the state's tokens followed by the end-of-text token; the action is what the model writes up to the next
 end-of-text token. So states and actions may hold any character, newlines too, and an empty state is a prompt like any other.
+State and action are encoded apart, with the end token between them: no token spans both, and the tokens of an action do not
+depend on the state. The probability of an action is that of its canonical tokens and the end token; where a tokenizer has
+other spellings of the same text (:meth:`minillm.bpe.BPETokenizer.decode_action`), they are no action.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from minillm.errors import UserError, require_integer
 from minillm.kv_cache import KeyValueCache
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 
@@ -43,7 +46,7 @@ class LLMAgent:
     Parameters
     ----------
     model : GPT
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     temperature, top_k, top_p
         The distribution of each token; see :class:`minillm.decoding.Sampling`.
     max_new_tokens : int
@@ -55,7 +58,7 @@ class LLMAgent:
     def __init__(
         self,
         model: GPT,
-        tokenizer: CharTokenizer,
+        tokenizer: Tokenizer,
         *,
         temperature: float = 1.0,
         top_k: int | None = None,
@@ -73,7 +76,7 @@ class LLMAgent:
         self.rng = np.random.default_rng(rng)
 
     def generate_action(self, state: str) -> str:
-        """Write an action for a state, character by character."""
+        """Write an action for a state, token by token."""
         return str(self.act([state]).texts[0])
 
     def act(self, states: Sequence[str] | np.ndarray) -> Choice:
@@ -103,8 +106,9 @@ class LLMAgent:
         if not len(actions):
             raise UserError("no actions to choose from: the set is empty")
         unique, inverse = np.unique(np.asarray(states), return_inverse=True)
-        past, logits = self._read(unique, room=max(len(action) for action in actions))
-        return score(self.model, past, logits, [self._action_ids(a) for a in actions], self.sampling)[inverse]
+        ids = [self._action_ids(action) for action in actions]
+        past, logits = self._read(unique, room=max(map(len, ids)) - 1)
+        return score(self.model, past, logits, ids, self.sampling)[inverse]
 
     def choose_action(self, state: str, actions: Sequence[str]) -> str:
         r"""Draw from a finite set of actions, with $\pi(a) = p(a\mid s) / \sum_{a'} p(a'\mid s)$; exactly, without rejection."""
@@ -136,7 +140,7 @@ class LLMAgent:
     def _texts(self, ids: np.ndarray) -> np.ndarray:
         """The texts of sampled ids (N, L), padded with −100; equal rows are decoded once."""
         unique, inverse = np.unique(ids, axis=0, return_inverse=True)
-        texts = [self.tokenizer.decode(row[row != IGNORE], skip_special_tokens=True) for row in unique]
+        texts = [self.tokenizer.decode_action(row[row != IGNORE]) for row in unique]
         return np.array(texts, dtype=np.str_)[inverse.reshape(-1)]
 
 

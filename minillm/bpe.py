@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from minillm.tokenizer import END_OF_TEXT, padded
 
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space; Python's \s has 1C-1F, too
 ASSIGNED = 0x40000  # planes 4 to 13 are empty, and those above hold no letter and no number
+OTHERWISE = "\ufffd"  # at the end of the text of an action that is not spelled as its text is
+LARGEST_ID = 1 << 31
 CACHED = 64  # pieces of at most this many bytes are remembered
 
 
@@ -85,7 +88,8 @@ class BPETokenizer:
     Raises
     ------
     TokenizerError
-        If a merge or its result is not in the vocabulary, or the end token is not among the special tokens.
+        If an id is no integer from 0 or that of two tokens, a merge or its result is not in the vocabulary, or the end token is
+        not among the special tokens.
 
     Notes
     -----
@@ -102,7 +106,8 @@ class BPETokenizer:
     ) -> None:
         if eos_token not in special_tokens:
             raise TokenizerError(f"the end token {eos_token!r} is not among the special tokens {', '.join(map(repr, special_tokens))}")
-        self.vocab, self.merges, self.digits = dict(vocab), list(merges), digits
+        _require_ids(vocab)
+        self.vocab, self.merges, self.digits = dict(vocab), [(left, right) for left, right in merges], digits
         self.special_tokens, self.eos_token, self.eos_token_id = dict(special_tokens), eos_token, special_tokens[eos_token]
         self.vocab_size = 1 + max(chain(self.vocab.values(), self.special_tokens.values()))
         self._bytes = self._spelling()
@@ -121,8 +126,13 @@ class BPETokenizer:
             If a file is missing or damaged, or asks for something that this tokenizer does not do; the message names file and key.
         """
         from minillm.bpe_files import load
+        from minillm.pretrained.directory import locate  # files of a checkpoint; the tokenizer itself needs none
 
-        return cls(**load(Path(directory)))
+        arguments, where = load(locate(directory))
+        try:
+            return cls(**arguments)
+        except TokenizerError as error:
+            raise TokenizerError(f"{where}: {error}") from None
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json``, which Hugging Face's tokenizers read."""
@@ -171,6 +181,28 @@ class BPETokenizer:
             i = missing.args[0]
             raise TokenizerError(f"id {i} at position {numbers.index(i)} is outside of a vocabulary of {self.vocab_size}") from None
 
+    def decode_action(self, ids: Sequence[int] | np.ndarray) -> str:
+        r"""Return the text of an action's ids, its end token left out; U+FFFD follows if they are not what :meth:`encode` makes of it.
+
+        One text has many spellings in tokens: ``ab``, or ``a`` and ``b``. An action is its canonical spelling alone, so that its
+        probability is that of one sequence of tokens, $p(a\mid s) = \prod_t p(a_t\mid s, a_{<t})$ with the end token. Every other
+        spelling, part of a character, a special token and an id without a text end in U+FFFD, which no environment takes for
+        an action: they are the outcome ``invalid``.
+        """
+        numbers = np.asarray(ids, dtype=np.int64).reshape(-1).tolist()
+        if numbers and numbers[-1] == self.eos_token_id:
+            numbers.pop()
+        text = self.decode([i for i in numbers if i in self._bytes], skip_special_tokens=True)
+        try:
+            canonical = self._ids(text) == numbers
+        except TokenizerError:  # a vocabulary that lacks the bytes of U+FFFD itself
+            canonical = False
+        return text if canonical else text + OTHERWISE
+
+    def state(self) -> dict[str, Any]:
+        """Return how a checkpoint records it."""
+        return {"bpe": {name: getattr(self, name) for name in ("vocab", "merges", "special_tokens", "eos_token", "digits")}}
+
     def _ids(self, text: str) -> list[int]:
         if not isinstance(text, str):
             raise TypeError(f"expected a str, got {type(text).__name__}")
@@ -201,6 +233,15 @@ class BPETokenizer:
                 except KeyError as character:
                     raise TokenizerError(f"token {token!r} (id {i}) has {character}, which stands for no byte") from None
         return spelled
+
+
+def _require_ids(vocab: Mapping[str, int]) -> None:
+    owner: dict[int, str] = {}
+    for token, i in vocab.items():
+        if type(i) is not int or not 0 <= i < LARGEST_ID or i in owner:
+            wrong = f"the same as {owner[i]!r}" if i in owner else "not an integer from 0"
+            raise TokenizerError(f"the id of token {token!r} is {i!r:.40}, {wrong}")
+        owner[i] = token
 
 
 class _Pieces(dict[str, tuple[int, ...]]):

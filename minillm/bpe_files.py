@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from minillm.bpe import LARGEST_ID
 from minillm.checkpoint import write_json
 from minillm.errors import TokenizerError
+from minillm.json_object import read_object
+from minillm.tokenizer import END_OF_TEXT
 
 NEUTRAL: dict[str, Any] = {
     "normalizer": None, "model.dropout": None, "model.unk_token": None, "model.continuing_subword_prefix": "",
@@ -15,17 +17,19 @@ NEUTRAL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def load(directory: Path) -> dict[str, Any]:
-    """Return the arguments of :class:`minillm.bpe.BPETokenizer` that the files of a directory state."""
+def load(directory: Path) -> tuple[dict[str, Any], str]:
+    """Return the arguments of :class:`minillm.bpe.BPETokenizer` that the files of a directory state, and the files' names for messages."""
     if (directory / "tokenizer.json").is_file():
-        arguments = _fast(directory / "tokenizer.json")
+        arguments, where = _fast(directory / "tokenizer.json"), f"{directory / 'tokenizer.json'}"
     elif (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file():
-        arguments = _slow(directory)
+        arguments, where = _slow(directory), f"{directory / 'vocab.json'} and merges.txt"
     else:
         raise TokenizerError(f"{directory} has neither tokenizer.json nor vocab.json and merges.txt")
-    eos = _settings(directory).get("eos_token") or "<|endoftext|>"
-    arguments["eos_token"] = eos["content"] if isinstance(eos, dict) else eos
-    return arguments
+    eos = _settings(directory).get("eos_token") or END_OF_TEXT
+    arguments["eos_token"] = eos.get("content") if isinstance(eos, dict) else eos
+    if not isinstance(arguments["eos_token"], str):
+        raise TokenizerError(f"{directory / 'tokenizer_config.json'}: eos_token must be a text, got {eos!r:.60}")
+    return arguments, where
 
 
 def save(tokenizer: Any, directory: Path) -> None:
@@ -46,7 +50,7 @@ def save(tokenizer: Any, directory: Path) -> None:
 
 
 def _fast(path: Path) -> dict[str, Any]:
-    whole = read_object(path)
+    whole = read_object(path, TokenizerError)
     model = _require(path, whole, "model", dict)
     if model.get("type", "BPE") != "BPE":
         raise TokenizerError(f"{path}: model.type is {model['type']!r}, expected 'BPE'")
@@ -57,26 +61,28 @@ def _fast(path: Path) -> dict[str, Any]:
     merges = [_pair(path, i, merge) for i, merge in enumerate(_require(path, model, "merges", list))]
     special = _added(path, whole.get("added_tokens") or [])
     digits = _digits(path, whole.get("pre_tokenizer"))
-    return {"vocab": _vocab(path, _require(path, model, "vocab", dict)), "merges": merges, "special_tokens": special, "digits": digits}
+    return {"vocab": _require(path, model, "vocab", dict), "merges": merges, "special_tokens": special, "digits": digits}
 
 
 def _slow(directory: Path) -> dict[str, Any]:
     path = directory / "merges.txt"
     lines = [line for line in _text(path).split("\n") if line.strip() and not line.startswith("#version")]
-    vocab = _vocab(directory / "vocab.json", read_object(directory / "vocab.json"))
+    vocab = read_object(directory / "vocab.json", TokenizerError)
     settings = _settings(directory)
     if settings.get("add_prefix_space"):
         raise TokenizerError(f"{directory / 'tokenizer_config.json'}: add_prefix_space = True is not supported")
     named = settings.get("added_tokens_decoder") or {}
+    if not isinstance(named, dict) or not all(i.isdecimal() and isinstance(token, dict) for i, token in named.items()):
+        raise TokenizerError(f"{directory / 'tokenizer_config.json'}: added_tokens_decoder must map ids to tokens, got {named!r:.60}")
     special = _added(directory / "tokenizer_config.json", [{"id": int(i), **token} for i, token in named.items()])
-    if "<|endoftext|>" in vocab:
-        special.setdefault("<|endoftext|>", vocab["<|endoftext|>"])
+    if END_OF_TEXT in vocab:
+        special.setdefault(END_OF_TEXT, vocab[END_OF_TEXT])
     return {"vocab": vocab, "merges": [_pair(path, i, line) for i, line in enumerate(lines)], "special_tokens": special}
 
 
 def _settings(directory: Path) -> dict[str, Any]:
     path = directory / "tokenizer_config.json"
-    return read_object(path) if path.is_file() else {}
+    return read_object(path, TokenizerError) if path.is_file() else {}
 
 
 def _digits(path: Path, settings: Any) -> bool:
@@ -104,18 +110,8 @@ def _added(path: Path, tokens: list[Any]) -> dict[str, int]:
     return special
 
 
-def _vocab(path: Path, vocab: dict[str, Any]) -> dict[str, int]:
-    owner: dict[int, str] = {}
-    for token, i in vocab.items():
-        if not _is_id(i) or i in owner:
-            wrong = f"the same as {owner[i]!r}" if _is_id(i) else "not an integer from 0"
-            raise TokenizerError(f"{path}: the id of token {token!r} is {i!r:.40}, {wrong}")
-        owner[i] = token
-    return vocab
-
-
 def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
+    return type(value) is int and 0 <= value < LARGEST_ID
 
 
 def _pair(path: Path, index: int, merge: Any) -> tuple[str, str]:
@@ -136,14 +132,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TokenizerError(f"{path} cannot be read: {error}") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds."""
-    try:
-        content = json.loads(_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise TokenizerError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise TokenizerError(f"{path} must hold a JSON object, got {content!r:.40}")
-    return content

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from minillm.bpe import BPETokenizer
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, RunDirectoryError, UserError, require_integer
 from minillm.optimizers import AdamW
 from minillm.parameters import Parameters
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import CharTokenizer, Tokenizer
 from minillm.transformer import GPT
 
 FORMAT = "minillm-checkpoint-1"
@@ -63,12 +64,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def save(path: Path, model: GPT, tokenizer: CharTokenizer, optimizer: AdamW | None = None, **facts: Any) -> None:
+def save(path: Path, model: GPT, tokenizer: Tokenizer, optimizer: AdamW | None = None, **facts: Any) -> None:
     """Save a model, its tokenizer and optionally its optimizer; ``facts`` are kept beside them as JSON."""
     meta = {
         "format": FORMAT,
         "config": dataclasses.asdict(model.config),
-        "characters": tokenizer.characters,
+        **tokenizer.state(),
         "names": list(model.parameters),
         "facts": facts,
         "optimizer": None if optimizer is None else {name: getattr(optimizer, name) for name in OPTIONS},
@@ -86,7 +87,7 @@ class Checkpoint:
     """What :func:`load` found; ``optimizer`` is None where none was saved, else it goes on to the bit."""
 
     model: GPT
-    tokenizer: CharTokenizer
+    tokenizer: CharTokenizer | BPETokenizer
     facts: dict[str, Any]
     optimizer: AdamW | None
 
@@ -122,7 +123,8 @@ def _load(path: Path) -> Checkpoint:
     meta = json.loads(str(arrays["meta"][()]))
     if meta["format"] != FORMAT:
         raise CheckpointError(f"it has the format {meta['format']!r}, expected {FORMAT!r}")
-    config, tokenizer = GPTConfig(**meta["config"]), CharTokenizer(meta["characters"])
+    config = GPTConfig(**meta["config"])
+    tokenizer = BPETokenizer(**meta["bpe"]) if "bpe" in meta else CharTokenizer(meta["characters"])
     if meta["names"] != list(config.shapes()):
         raise CheckpointError("the names of its parameters are not those of its config")
     if tokenizer.vocab_size > config.vocab_size:

@@ -10,7 +10,7 @@ from minillm.estimators import Batch, Estimator
 from minillm.experience import Experience
 from minillm.sampling import Sampling
 from minillm.scoring import Scores, score
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 REFERENCE = ("ref_log_probs", "full_ref_log_probs")
@@ -22,7 +22,7 @@ class Evidence:
 
     Parameters
     ----------
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     experience : Experience
     layout : Layout
         Of this experience.
@@ -36,7 +36,7 @@ class Evidence:
     """
 
     def __init__(
-        self, tokenizer: CharTokenizer, experience: Experience, layout: Layout, estimator: Estimator, sampling: Sampling,
+        self, tokenizer: Tokenizer, experience: Experience, layout: Layout, estimator: Estimator, sampling: Sampling,
         reference: GPT | None, epochs: int,
     ) -> None:  # fmt: skip
         self.tokenizer, self.experience, self.layout, self.sampling = tokenizer, experience, layout, sampling

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from minillm.objectives import IGNORE
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 
 PIECE_TOKENS = 4096
+PIECE_LOGITS = 1 << 25  # a vocabulary of more than 8,192 makes the pieces smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,9 @@ class Decisions:
         total[self.action_ids == IGNORE] = 0
         return total
 
-    def pack(self, tokenizer: CharTokenizer, wanted: np.ndarray) -> Iterator[Packed]:
+    def pack(self, tokenizer: Tokenizer, wanted: np.ndarray) -> Iterator[Packed]:
         """Pack the decisions that are wanted, a bool array (D,), in pieces of about ``PIECE_TOKENS`` tokens."""
+        limit = min(PIECE_TOKENS, PIECE_LOGITS // tokenizer.vocab_size)
         chosen = np.flatnonzero(wanted)
         counts = np.bincount(self.state[chosen], minlength=len(self.texts))
         order = np.argsort(counts, kind="stable")  # rows with equally many actions together: little padding
@@ -80,7 +82,7 @@ class Decisions:
         prompts, lengths = tokenizer.encode_batch(self.texts)
         prompts = np.pad(prompts, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
         first = np.cumsum(counts) - counts
-        for rows in _pieces(order, counts, prompts.shape[1], self.action_ids.shape[1]):
+        for rows in _pieces(order, counts, prompts.shape[1], self.action_ids.shape[1], limit):
             slots = np.arange(counts[rows].max())
             used = slots < counts[rows, None]
             index = np.where(used, chosen[np.where(used, first[rows, None] + slots, 0)], -1)
@@ -88,12 +90,12 @@ class Decisions:
             yield _packed(prompts[rows], lengths[rows] + 1, actions, index, tokenizer.eos_token_id)
 
 
-def _pieces(order: np.ndarray, counts: np.ndarray, prompt: int, action: int) -> Iterator[np.ndarray]:
-    """Cut rows, in their order, into pieces of about ``PIECE_TOKENS`` tokens, padding included."""
+def _pieces(order: np.ndarray, counts: np.ndarray, prompt: int, action: int, limit: int) -> Iterator[np.ndarray]:
+    """Cut rows, in their order, into pieces of about ``limit`` tokens, padding included."""
     start = 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * (prompt + counts[order[stop]] * action) <= PIECE_TOKENS:
+        while stop < len(order) and (stop + 1 - start) * (prompt + counts[order[stop]] * action) <= limit:
             stop += 1
         yield order[start:stop]
         start = stop

@@ -15,7 +15,6 @@ import numpy as np
 
 from minillm import checkpoint
 from minillm.agent import LLMAgent
-from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
 from minillm.experience import Experience, concatenate, write_jsonl
 from minillm.imitation import best_steps
@@ -23,14 +22,14 @@ from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
 from minillm.sampling import PLAIN, Sampling
 from minillm.saved_coefficients import write_coefficients
+from minillm.start import start
 from minillm.threads import parallel_map, single_threaded_blas
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.train_config import TrainConfig
 from minillm.training import SHARDS, Policy, collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
-NUMBERS = "0123456789.-+e\n"  # what a reward is written with in a transcript
 CURVE_POINTS = 6  # exact J is computed this often while improving
 
 
@@ -47,13 +46,12 @@ class Run:
     """
 
     def __init__(self, config: TrainConfig, directory: Path, quiet: bool = False) -> None:
-        self.config, self.directory, self.quiet = config, directory, quiet
+        self.directory, self.quiet = directory, quiet
         self.envs = load_envs()
         self.mdp = exact(config.env, **config.env_options)
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
         self.fit_rng, self.worlds_rng = np.random.default_rng(fitting), np.random.default_rng(worlds)
-        self.tokenizer = CharTokenizer.from_texts([*self.mdp.state_texts, *self.mdp.action_texts, NUMBERS])
-        self.model = GPT(self._shape(), rng=np.random.default_rng(init))
+        self.config, self.tokenizer, self.model = start(config, self.mdp, np.random.default_rng(init))
         self.agents = [
             make_agent(self.model, self.tokenizer, self.mdp, np.random.default_rng(s), config.sampling) for s in acting.spawn(SHARDS)
         ]
@@ -67,15 +65,6 @@ class Run:
         self.seconds: dict[str, float] = {}
         self.curve: list[tuple[int, float]] = []
         self.episodes = 0
-
-    def _shape(self) -> GPTConfig:
-        c = self.config
-        states, actions = (int(np.char.str_len(t).max()) for t in (self.mdp.state_texts, self.mdp.action_texts))
-        came_back = len(f"{-0.123456:g}\n") + states
-        return GPTConfig(
-            self.tokenizer.vocab_size, states + actions + came_back + 3, c.n_embd, c.n_layer, c.n_head,
-            initializer_range=c.initializer_range, value_head=c.value_head,
-        )  # fmt: skip
 
     def execute(self) -> dict[str, Any]:
         """Run the four steps and return the summary.
@@ -170,7 +159,7 @@ class Run:
         def save(epoch: int, c: np.ndarray) -> None:
             if self.config.save_coefficients:
                 first = self.episodes - self.config.improve_episodes
-                write_coefficients(self.coefficients, experience, c, update=update, epoch=epoch, first_episode=first)
+                write_coefficients(self.coefficients, experience, c, self.tokenizer, update=update, epoch=epoch, first_episode=first)
 
         return save
 
@@ -208,9 +197,9 @@ class Run:
         )  # fmt: skip
 
 
-def make_agent(model: GPT, tokenizer: CharTokenizer, mdp: Any, rng: Any, sampling: Sampling = PLAIN) -> LLMAgent:
+def make_agent(model: GPT, tokenizer: Tokenizer, mdp: Any, rng: Any, sampling: Sampling = PLAIN) -> LLMAgent:
     """Return an agent whose actions may be one token longer than the longest valid one, so that what is cut is never valid."""
-    longest = max(len(action) for action in mdp.action_texts)
+    longest = int(tokenizer.encode_batch(mdp.action_texts)[1].max())
     return LLMAgent(model, tokenizer, **dataclasses.asdict(sampling), max_new_tokens=longest + 1, rng=rng)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from minillm.errors import UserError
 from minillm.experience import Experience
 from minillm.objectives import IGNORE
+from minillm.tokenizer import END_OF_TEXT, Tokenizer
 
 FILE = "coefficients.jsonl"
 KEY = ("update", "epoch", "episode", "step")
@@ -20,7 +22,7 @@ ROUNDING = 1e-12
 
 
 def write_coefficients(
-    file: IO[str], experience: Experience, c: np.ndarray, *, update: int, epoch: int = 0, first_episode: int = 0
+    file: IO[str], experience: Experience, c: np.ndarray, tokenizer: Tokenizer, *, update: int, epoch: int = 0, first_episode: int = 0
 ) -> None:
     """Append one JSON object a step to an open text file.
 
@@ -29,33 +31,38 @@ def write_coefficients(
     file : text file
     experience : Experience of M steps
     c : ndarray of shape (M, L), or (M, L, V) if dense
+    tokenizer : Tokenizer
+        Tells how each token reads.
     update, epoch : int
     first_episode : int
         Number of the first episode in ``episodes.jsonl``.
     """
+    read = functools.cache(lambda i: tokenizer.decode([i]))
     lengths = (experience.action_ids != IGNORE).sum(axis=1)
     for k, length in enumerate(lengths.tolist()):
+        ids = experience.action_ids[k, :length].tolist()
         line = {
             "update": update, "epoch": epoch, "episode": int(experience.episodes[k]) + first_episode, "step": int(experience.steps[k]),
             "state": str(experience.states[k]), "action": str(experience.actions[k]),
-            "action_ids": experience.action_ids[k, :length].tolist(), "coefficients": c[k, :length].tolist(),
+            "action_ids": ids, "tokens": [read(i) for i in ids], "coefficients": c[k, :length].tolist(),
         }  # fmt: skip
         file.write(json.dumps(line) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A line of the file: where it is (``KEY``), its state and action, the ids (n,) of the tokens, and c of shape (n,) or (n, V)."""
+    """A line of the file: where it is (``KEY``), state and action, ids (n,) of the tokens, how they read, and c of shape (n,) or (n, V)."""
 
     key: tuple[int, ...]
     state: str
     action: str
     ids: tuple[int, ...]
+    tokens: tuple[str, ...]
     c: np.ndarray
 
     def token(self, t: int) -> str:
-        """How token t reads: its character, or ``⟨end⟩``."""
-        return repr(self.action[t]) if t < len(self.action) else "⟨end⟩"
+        """How token t reads: its text, or ``⟨end⟩``."""
+        return "⟨end⟩" if self.tokens[t] == END_OF_TEXT else repr(self.tokens[t])
 
 
 def read_coefficients(path: Path) -> Iterator[Step]:
@@ -80,9 +87,10 @@ def read_coefficients(path: Path) -> Iterator[Step]:
 def _step(found: dict[str, Any]) -> Step:
     c = np.array(found["coefficients"], dtype=np.float64)
     ids = tuple(int(i) for i in found["action_ids"])
-    if len(c) != len(ids):
-        raise ValueError(f"{len(c)} coefficients for {len(ids)} action_ids")
-    return Step(tuple(int(found[name]) for name in KEY), str(found["state"]), str(found["action"]), ids, c)
+    tokens = tuple(str(text) for text in found["tokens"])
+    if not len(c) == len(ids) == len(tokens):
+        raise ValueError(f"{len(c)} coefficients and {len(tokens)} tokens for {len(ids)} action_ids")
+    return Step(tuple(int(found[name]) for name in KEY), str(found["state"]), str(found["action"]), ids, tokens, c)
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from minillm.objectives import IGNORE, weighted_log_likelihood
 from minillm.packing import Decisions, Packed
 from minillm.sampling import PLAIN, Sampling
 from minillm.threads import ordered_sum, parallel_map
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 
@@ -43,34 +43,36 @@ class Scores:
 
 
 def score(
-    model: GPT, tokenizer: CharTokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
+    model: GPT, tokenizer: Tokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
 ) -> Scores:
     """Score the tokens of experience; ``full`` asks for the whole vocabulary, a value head is asked where there is one."""
     decisions = Decisions(experience.states, experience.action_ids)
     D, L = decisions.action_ids.shape
     dtype = np.result_type(model.parameters.vector.dtype, np.float64)
-    log_probs = np.zeros((D, L, model.config.vocab_size), dtype)
+    taken, everything = np.zeros((D, L), dtype), np.zeros((D, L, model.config.vocab_size), dtype) if full else None
     values = np.zeros((D, L), dtype) if model.config.value_head else None
 
     def read(piece: Packed) -> None:
         logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible, keep=values is not None)
-        piece.collect(sampling.log_probs(logits), log_probs)
+        log_p = sampling.log_probs(logits)
+        piece.collect(np.take_along_axis(log_p, np.maximum(piece.targets, 0)[..., None], axis=-1)[..., 0], taken)
+        if everything is not None:
+            piece.collect(log_p, everything)
         if values is not None:
             piece.collect(model.values(cache), values)
 
     parallel_map(read, list(decisions.pack(tokenizer, np.ones(D, dtype=bool))))
     padding = decisions.action_ids == IGNORE
-    taken = np.take_along_axis(log_probs, np.where(padding, 0, decisions.action_ids)[..., None], axis=-1)[..., 0]
-    log_probs[padding], taken[padding] = 0, 0
-    if values is not None:
-        values[padding] = 0
+    for array in (taken, everything, values):
+        if array is not None:
+            array[padding] = 0
     same = decisions.same
-    return Scores(taken[same], log_probs[same] if full else None, None if values is None else values[same])
+    return Scores(taken[same], *(None if array is None else array[same] for array in (everything, values)))
 
 
 def policy_gradient(
     model: GPT,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     experience: Experience,
     c: np.ndarray,
     sampling: Sampling = PLAIN,
@@ -84,7 +86,7 @@ def policy_gradient(
     Parameters
     ----------
     model : GPT
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     experience : Experience
     c : ndarray of shape (M,), (M, L) or (M, L, V)
         A coefficient a step, a token, or, dense, a token of the vocabulary in each place:

@@ -82,7 +82,7 @@ class TextRun:
         if not path.exists():
             return
         found = checkpoint.load(path)
-        if found.model.config != self.model.config or found.tokenizer.characters != self.corpus.tokenizer.characters:
+        if found.model.config != self.model.config or found.tokenizer.state() != self.corpus.tokenizer.state():
             raise CheckpointError(f"{path} has another shape or alphabet than the run's config.json and corpus")
         if found.optimizer is None or not all(isinstance(found.facts.get(key), kind) for key, kind in FACTS.items()):
             raise CheckpointError(f"{path} is not of a run of minillm fit")
@@ -242,6 +242,8 @@ def load_text_model(directory: Path) -> tuple[GPT, CharTokenizer]:
     if not directory.is_dir():
         raise RunDirectoryError(f"there is no run directory {directory}")
     found = checkpoint.load(directory / "best.npz")
+    if not isinstance(found.tokenizer, CharTokenizer):
+        raise CheckpointError(f"{directory / 'best.npz'} is not of a run of minillm fit: its tokenizer is not one of characters")
     return found.model, found.tokenizer
 
 

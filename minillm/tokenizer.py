@@ -8,12 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 
 from minillm.errors import TokenizerError
 
 END_OF_TEXT = "<|endoftext|>"
+
+
+class Tokenizer(Protocol):
+    """What acting, scoring, training and checkpoints need of a vocabulary: :class:`CharTokenizer`, :class:`minillm.bpe.BPETokenizer`.
+
+    Attributes
+    ----------
+    vocab_size : int
+        One more than the largest id.
+    eos_token_id : int
+        The token that starts, separates, ends and pads texts.
+    """
+
+    vocab_size: int
+    eos_token_id: int
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the ids (T,) of a text: its one canonical spelling."""
+
+    def encode_batch(self, texts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids (N, width) of many texts, padded on the right with the end token, and their lengths (N,)."""
+
+    def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
+        """Return the text of ids."""
+
+    def decode_action(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Return the text of an action's ids, its end token left out, such that no other ids give that text."""
+
+    def state(self) -> dict[str, Any]:
+        """Return how a checkpoint records it: one key, and what the constructor takes, as JSON can hold it."""
 
 
 class CharTokenizer:
@@ -104,6 +135,14 @@ class CharTokenizer:
         if skip_special_tokens:
             array = array[array != self.eos_token_id]
         return "".join(self._strings[array])
+
+    def decode_action(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Return the text of an action's ids without the end token; a text has one spelling only."""
+        return self.decode(ids, skip_special_tokens=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return how a checkpoint records it."""
+        return {"characters": self.characters}
 
     def _ids(self, points: np.ndarray, texts: str | Sequence[str] | np.ndarray) -> np.ndarray:
         ids = self._id_of[np.minimum(points, len(self._id_of) - 1)]

@@ -22,8 +22,10 @@ class TrainConfig:
     env_options : dict
         Options of the environment, as for :func:`envs.make`.
     seed : int
+    model : str, optional
+        A GPT-2 checkpoint to start from, with its tokenizer: a directory in the Hugging Face layout, or a name in its local cache.
     n_embd, n_layer, n_head : int
-        The transformer's size.
+        The transformer's size; with ``model``, that of the checkpoint, and ``initializer_range`` too.
     initializer_range : float
     collect_episodes : int
         Episodes of the uniform policy.
@@ -54,6 +56,7 @@ class TrainConfig:
     env: str = "grid/empty-5"
     env_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
+    model: str | None = None
     n_embd: int = 48
     n_layer: int = 2
     n_head: int = 4
@@ -76,6 +79,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_integer("seed", self.seed, 0)
+        if not isinstance(self.model, str | None):
+            raise UserError(f"model must be a text, got {self.model!r:.60}")
         for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes", "epochs", "group"):
             require_integer(name, getattr(self, name), 1)
         if self.improve_episodes % self.group:

@@ -36,7 +36,7 @@ from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmu
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
 from minillm.threads import ordered_sum
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 Policy = Callable[[np.ndarray], Choice]
@@ -44,7 +44,7 @@ SHARDS = 2  # parts of a batch that are differentiated side by side, whatever th
 SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
 
 
-def uniform_policy(tokenizer: CharTokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
+def uniform_policy(tokenizer: Tokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
     """Return a policy that draws each of the A action texts with probability 1/A, whatever the state.
 
     A token's log-probability is that of the texts that go on with it, among those that begin as it does.
@@ -121,7 +121,7 @@ def _in_order(turns: list[tuple]) -> Experience:
     return experience.take(np.argsort(episodes, kind="stable"))
 
 
-def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np.ndarray, np.ndarray]:
+def transcript_ids(tokenizer: Tokenizer, experience: Experience) -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens of state, action and what came back (reward and next state), each with its end token.
 
     Returns
@@ -143,7 +143,7 @@ def transcript_ids(tokenizer: CharTokenizer, experience: Experience) -> tuple[np
 
 def fit(
     model: GPT,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     experience: Experience,
     *,
     steps: int,
@@ -158,7 +158,7 @@ def fit(
     ----------
     model : GPT
         Changed in place.
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     experience : Experience
     steps, batch_size : int
         Number of updates, and of transcripts in each, drawn with replacement.
@@ -230,7 +230,7 @@ def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.
 
 def improve(
     model: GPT,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     experience: Experience,
     optimizer: AdamW,
     *,
@@ -248,7 +248,7 @@ def improve(
     ----------
     model : GPT
         Changed in place. Its value head, if it has one, learns the return that was still to come from each token on.
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     experience : Experience
         Played by this model with this ``sampling``.
     optimizer : AdamW

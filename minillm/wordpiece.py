@@ -5,7 +5,6 @@ A piece that goes on with a word is written with ``##`` before it. (Devlin et al
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minillm.errors import TokenizerError
+from minillm.json_object import read_object
 from minillm.tokenizer import padded
 
 SPECIAL = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
@@ -206,12 +206,7 @@ class _Spaced(dict[int, str]):
 def _settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_bytes().decode())
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path} is not JSON in UTF-8 ({error!s:.80})") from None
-    if not isinstance(found, dict):
-        raise TokenizerError(f"{path} must hold an object, got {found!r:.40}")
+    found = read_object(path, TokenizerError)
     for key, allowed in NEUTRAL.items():
         if key in found and found[key] not in allowed:
             raise TokenizerError(f"{path}: {key} = {found[key]!r:.60} is not supported")

@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     parser.add_argument("env", nargs="?", default=None, metavar="ENV", help="an environment (grid/empty-5)")
     parser.add_argument("--env-option", action="append", default=[], metavar="NAME=VALUE", help="an option of the environment: slip=0")
     parser.add_argument("--seed", type=seed, default=None)
+    parser.add_argument("--model", default=None, metavar="DIR", help="start from this GPT-2 checkpoint and its tokenizer")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
     parser.add_argument("--estimator", default=None, metavar="NAME", help="a name, or several joined by + (state_rloo)")
@@ -57,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
 
     recycle_memory()
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
+    if options.model is not None and any(chosen[name] is not None for name in ("n_embd", "n_layer", "n_head")):
+        raise UserError("--n-embd, --n-layer and --n-head do not go with --model: the checkpoint has a size of its own")
     chosen["env_options"] = read_options(options.env_option)
     config, recipe = recipes.configure({name: value for name, value in chosen.items() if value is not None})
     if recipe:

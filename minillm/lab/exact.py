@@ -16,24 +16,24 @@ from typing import Any
 import numpy as np
 
 from minillm.objectives import IGNORE, token_log_probs, weighted_log_likelihood
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 
-def expected_return(model: GPT, tokenizer: CharTokenizer, mdp: Any) -> np.generic:
+def expected_return(model: GPT, tokenizer: Tokenizer, mdp: Any) -> np.generic:
     """Return J, the expected sum of rewards of an episode, in the model's dtype."""
     ids, at, targets = _decisions(tokenizer, mdp)
     logits, _ = model.forward(ids, at=at, keep=False)
     return mdp.value(_policy(mdp, logits, targets))
 
 
-def expected_return_gradient(model: GPT, tokenizer: CharTokenizer, mdp: Any) -> tuple[np.generic, np.ndarray]:
+def expected_return_gradient(model: GPT, tokenizer: Tokenizer, mdp: Any) -> tuple[np.generic, np.ndarray]:
     """Return J and ∇J of shape (P,), in the model's dtype.
 
     Parameters
     ----------
     model : GPT
-    tokenizer : CharTokenizer
+    tokenizer : Tokenizer
     mdp : envs.ExactMDP
         Every pair of a state before the end and a valid action is read in one batch: a table for small worlds.
     """
@@ -45,7 +45,7 @@ def expected_return_gradient(model: GPT, tokenizer: CharTokenizer, mdp: Any) -> 
     return mdp.value(policy), model.backward(dlogits, cache)
 
 
-def _decisions(tokenizer: CharTokenizer, mdp: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _decisions(tokenizer: Tokenizer, mdp: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every state before the end with every action, a row each: ids (M, T); at which columns which targets (M, L) follow."""
     eos = tokenizer.eos_token_id
     prompts, lengths = tokenizer.encode_batch(mdp.state_texts[~mdp.terminal])

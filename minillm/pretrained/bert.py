@@ -10,6 +10,7 @@ from typing import Any
 from minillm.bert import BERT
 from minillm.bert_config import DECODER, BERTConfig
 from minillm.errors import CheckpointError, UserError
+from minillm.json_object import read_object
 from minillm.pretrained import directory
 from minillm.pretrained.settings import read_options, require_architecture
 from minillm.pretrained.weights import load_vector, require_tied
@@ -63,7 +64,7 @@ def read_config(path: Path) -> dict[str, Any]:
     CheckpointError
         If it is of another architecture, or asks for something that this implementation does not compute.
     """
-    config = directory.read_json(path)
+    config = read_object(path, CheckpointError)
     require_architecture(config, path, "bert", ARCHITECTURES)
     return SIZES | read_options(config, path, OWN, FIXED, SKIPPED)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from minillm.checkpoint import write_json
 from minillm.errors import CheckpointError, RunDirectoryError
-from minillm.pretrained.safetensors import PICKLES, SafeTensors, json_object, pickle_refusal, write_safetensors
+from minillm.json_object import read_object
+from minillm.pretrained.safetensors import PICKLES, SafeTensors, pickle_refusal, write_safetensors
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -46,20 +47,6 @@ def locate(name: str | Path) -> Path:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing or is not such a file.
-    """
-    try:
-        return json_object(path.read_bytes(), str(path))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-
-
 def open_tensors(directory: Path) -> dict[str, SafeTensors]:
     """Return, for each tensor of a checkpoint, the opened file that holds it.
 
@@ -75,7 +62,7 @@ def open_tensors(directory: Path) -> dict[str, SafeTensors]:
     if not index.exists():
         pickled = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
         raise CheckpointError(pickle_refusal(pickled[0]) if pickled else f"{directory} holds neither {SINGLE} nor {INDEX}")
-    places = read_json(index).get("weight_map")
+    places = read_object(index, CheckpointError).get("weight_map")
     if not isinstance(places, dict):
         raise CheckpointError(f"{index}: weight_map must map names of tensors to files, got {places!r:.40}")
     opened: dict[str, SafeTensors] = {}

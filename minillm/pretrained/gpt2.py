@@ -9,6 +9,7 @@ from typing import Any
 
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, UserError
+from minillm.json_object import read_object
 from minillm.pretrained import directory
 from minillm.pretrained.settings import read_options, require_architecture
 from minillm.pretrained.weights import load_vector, require_tied
@@ -48,7 +49,7 @@ def read_config(path: Path) -> GPTConfig:
     CheckpointError
         If it is of another architecture, out of range, or asks for something that this implementation does not compute.
     """
-    config = directory.read_json(path)
+    config = read_object(path, CheckpointError)
     require_architecture(config, path, "gpt2", ARCHITECTURES)
     options = SIZES | read_options(config, path, OWN | ALIASES, {}, SKIPPED)
     function = options.get("activation_function", "gelu_new")

@@ -7,7 +7,6 @@ checks this knows before it touches any data that all of it is there. (Format: t
 
 from __future__ import annotations
 
-import collections
 import json
 import math
 import mmap
@@ -20,6 +19,7 @@ import numpy as np
 
 from minillm.checkpoint import write_atomically
 from minillm.errors import CheckpointError
+from minillm.json_object import parse_object
 
 MAX_HEADER = 100_000_000  # the format's own limit
 DTYPES = {
@@ -59,7 +59,7 @@ class SafeTensors(Mapping[str, np.ndarray]):
         self.codes: dict[str, str] = {}
         self._views: dict[str, np.ndarray] = {}
         buffer, start = _mapped(self.path)
-        header = json_object(buffer[8:start], f"{self.path}: its header")
+        header = parse_object(buffer[8:start], f"{self.path}: its header", CheckpointError)
         self.metadata = self._metadata(header.pop("__metadata__", {}))
         spans = {name: self._span(name, entry) for name, entry in header.items()}
         end = 0
@@ -146,33 +146,6 @@ def pickle_refusal(path: Path) -> str:
         f"{path} is a pickle, which can run any code when it is read; convert it where transformers is installed: "
         f"AutoModel.from_pretrained(DIR).save_pretrained(NEW_DIR) writes safetensors (with the class that fits, as GPT2LMHeadModel)"
     )
-
-
-def json_object(data: bytes, where: str) -> dict[str, Any]:
-    """Return the JSON object that ``data`` holds; errors begin with ``where``.
-
-    Raises
-    ------
-    CheckpointError
-        If it is not UTF-8, not JSON, not an object, or gives a key twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise CheckpointError(f"{where} gives {twice!r:.80} twice")
-        return found
-
-    try:
-        value = json.loads(data.decode(), object_pairs_hook=unique)
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is not JSON in UTF-8 ({error!s:.80})") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where} must be a JSON object, got {value!r:.40}")
-    return value
 
 
 def write_safetensors(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minillm.bpe import ASSIGNED, BPETokenizer, byte_characters, merged
+from minillm.bpe import ASSIGNED, OTHERWISE, BPETokenizer, byte_characters, merged
 from minillm.errors import TokenizerError
 
 DATA = Path(__file__).parents[1] / "data" / "bpe"
@@ -165,3 +165,50 @@ def test_gpt2s_ids_of_a_megabyte_are_the_engines():
     text = "".join(path.read_text("utf-8", "replace") for path in sorted(Path(json.__file__).parents[1].glob("*.py")))[: 1 << 20]
     tokenizer = BPETokenizer(vocab, merges, {"<|endoftext|>": vocab["<|endoftext|>"]})
     assert tokenizer.encode(text).tolist() == engine.encode(text).ids
+
+
+ACTION = [
+    ("the cat", None, "the cat"),
+    ("the cat", "end", "the cat"),
+    ("", None, ""),
+    ("", "end", ""),
+    (" x\n", "end", " x\n"),
+    ("é�", "end", "é�"),
+]
+
+
+@pytest.mark.parametrize(("text", "end", "read"), ACTION)
+def test_the_ids_of_a_text_are_its_action(text, end, read):
+    ids = [*SMALL.encode(text).tolist(), *([SMALL.eos_token_id] if end else [])]
+    assert SMALL.decode_action(ids) == read
+
+
+def test_every_other_spelling_is_no_action():
+    one = SMALL.encode("the").tolist()
+    letters = [SMALL.encode(c).tolist()[0] for c in "the"]
+    eos = SMALL.eos_token_id
+    assert one != letters
+    byte = SMALL.encode("ß").tolist()[:1]
+    gap = SMALL.vocab_size + 5
+    for ids, text in [
+        (letters, "the�"), ([*letters, eos], "the�"), ([eos, *one], "the�"), ([*one, eos, eos], "the�"), ([*one, gap], "the�"),
+        ([*one, -100], "the�"), (byte, "��"),
+    ]:  # fmt: skip
+        assert SMALL.decode_action(ids) == text, ids
+
+
+@given(st.lists(st.integers(0, SMALL.vocab_size - 1), max_size=6))
+def test_an_action_has_no_second_spelling(ids):
+    text = SMALL.decode_action(ids)
+    ended = ids[:-1] if ids[-1:] == [SMALL.eos_token_id] else ids
+    assert text.endswith(OTHERWISE) or SMALL.encode(text).tolist() == ended
+
+
+def test_a_vocabulary_without_the_bytes_of_the_mark_marks_all_the_same():
+    assert BPETokenizer({"a": 0, "ab": 1, "b": 2}, [("a", "b")], {"<|endoftext|>": 3}).decode_action([0, 2, 3]) == "ab�"
+
+
+@pytest.mark.parametrize("i", [1.0, True, -1, 1 << 31, "1", None])
+def test_an_id_that_is_none_is_named(i):
+    with pytest.raises(TokenizerError, match=r"the id of token 'b' is .*, not an integer from 0"):
+        BPETokenizer({"a": 0, "b": i}, [], {"<|endoftext|>": 2})

@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minillm import checkpoint
+from minillm.bpe import BPETokenizer
 from minillm.checkpoint import fresh_directory, load, prepare_directory, save, write_atomically, write_json
 from minillm.errors import RunDirectoryError
 from minillm.optimizers import AdamW
@@ -43,6 +46,19 @@ def test_round_trip_to_the_bit(random_model, tmp_path, dtype, tied):
     ids = np.array([[1, 2, 3]])
     assert (found.model.forward(ids)[0] == model.forward(ids)[0]).all()
     assert found.model.parameters.vector.flags.writeable
+
+
+@given(st.lists(st.sampled_from([("a", "b"), ("é", "Ġ"), ('"', "\\")]), unique=True), st.booleans())
+def test_a_tokenizer_of_pairs_is_saved_too(random_model, tmp_path_factory, merges, digits):
+    characters = sorted({c for pair in merges for c in pair} | {"a", "0"})
+    tokens = [*characters, *map("".join, merges)]
+    tokenizer = BPETokenizer({t: i for i, t in enumerate(tokens)}, merges, {"<end>": len(tokens)}, "<end>", digits)
+    path = tmp_path_factory.mktemp("pairs") / "checkpoint.npz"
+    save(path, random_model(vocab_size=20), tokenizer)
+    found = load(path).tokenizer
+    assert isinstance(found, BPETokenizer)
+    assert found.state() == tokenizer.state()
+    assert found.encode("a0a<end>").tolist() == tokenizer.encode("a0a<end>").tolist()
 
 
 def test_a_tied_head_is_still_tied_after_loading(random_model, tmp_path):

@@ -12,11 +12,11 @@ from minillm.saved_coefficients import compare, read_coefficients, write_coeffic
 @pytest.fixture
 def saved(tmp_path, random_decisions):
     """``saved(name, c)``: a file with the coefficients of twelve decisions."""
-    _, experience, _ = random_decisions()
+    tokenizer, experience, _ = random_decisions()
 
     def save(name, c):
         with open(tmp_path / name, "w") as file:
-            write_coefficients(file, experience, c, update=3, epoch=1, first_episode=100)
+            write_coefficients(file, experience, c, tokenizer, update=3, epoch=1, first_episode=100)
         return tmp_path / name
 
     return experience, save

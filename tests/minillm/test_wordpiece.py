@@ -93,7 +93,7 @@ def test_a_directory_is_read_with_its_settings(tmp_path):
         (VOCAB, {"do_basic_tokenize": False}, "tokenizer_config.json: do_basic_tokenize = False is not supported"),
         (VOCAB, {"never_split": ["x"]}, "tokenizer_config.json: never_split = .* is not supported"),
         (VOCAB, {"do_lower_case": "no"}, "tokenizer_config.json: lower must be true or false, got 'no'"),
-        (VOCAB, [1], r"tokenizer_config.json must hold an object, got \[1\]"),
+        (VOCAB, [1], r"tokenizer_config.json must hold a JSON object, got \[1\]"),
     ],
 )
 def test_files_that_cannot_be_are_named(tmp_path, vocabulary, settings, message):

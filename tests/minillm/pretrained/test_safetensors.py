@@ -89,7 +89,7 @@ BAD = {
     "not JSON": (struct.pack("<Q", 2) + b"{]", "its header is not JSON in UTF-8"),
     "not UTF-8": (struct.pack("<Q", 3) + b"{\xff}", "its header is not JSON in UTF-8"),
     "deep": (struct.pack("<Q", 200_000) + b"[" * 200_000, "its header is not JSON in UTF-8"),
-    "a list": (struct.pack("<Q", 2) + b"[]", r"its header must be a JSON object, got \[\]"),
+    "a list": (struct.pack("<Q", 2) + b"[]", r"its header must hold a JSON object, got \[\]"),
     "twice": (struct.pack("<Q", 13) + b'{"a":1,"a":2}', "its header gives 'a' twice"),
 }
 
