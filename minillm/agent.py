@@ -15,10 +15,10 @@ import numpy as np
 from minillm.decoding import Sampling, draw, read, sample, score
 from minillm.errors import UserError, require_integer
 from minillm.kv_cache import KeyValueCache
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
 from minillm.tokenizer import CharTokenizer
-from minillm.transformer import GPT
 
 
 class Environment(Protocol):
@@ -42,7 +42,7 @@ class LLMAgent:
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     tokenizer : CharTokenizer
     temperature, top_k, top_p
         The distribution of each token; see :class:`minillm.decoding.Sampling`.
@@ -54,7 +54,7 @@ class LLMAgent:
 
     def __init__(
         self,
-        model: GPT,
+        model: LanguageModel,
         tokenizer: CharTokenizer,
         *,
         temperature: float = 1.0,

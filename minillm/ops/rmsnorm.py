@@ -2,8 +2,9 @@ r"""Root-mean-square normalisation of each row (Zhang & Sennrich 2019, arXiv:191
 
 $$r = \Big(\tfrac1C\sum_j x_j^2 + \epsilon\Big)^{-1/2}, \qquad \hat x_j = r\,x_j, \qquad y_j = \gamma_j\hat x_j .$$
 
-Backward. Write $g_j = \gamma_j\bar y_j$ for the gradient that reaches $\hat x_j$. With $\partial r/\partial x_k = -\tfrac12 r^3\cdot\tfrac2C\,x_k =
--\tfrac{r^2}{C}\hat x_k$ the product rule on $\hat x = r\,x$ gives the direct path and the path through $r$:
+Backward. Write $g_j = \gamma_j\bar y_j$ for the gradient that reaches $\hat x_j$. Since
+$\partial r/\partial x_k = -\tfrac12 r^3\cdot\tfrac2C\,x_k = -\tfrac{r^2}{C}\hat x_k$, the product rule on $\hat x = r\,x$ gives the direct
+path and the path through $r$:
 
 $$\bar x_k = r\,g_k + \frac{\partial r}{\partial x_k}\sum_j g_j x_j = r\,g_k - r\,\hat x_k\,\tfrac1C\sum_j g_j\hat x_j .$$
 

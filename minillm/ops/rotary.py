@@ -8,11 +8,11 @@ $$\begin{pmatrix} a_i' \\ b_i' \end{pmatrix} =
 
 With $R_t$ for the whole rotation, $(R_s q)\cdot(R_t k) = q\cdot R_{t-s}k$: scores depend on the distance alone.
 
-**Which features are a pair** is a convention. Here it is Hugging Face's: $a$ is the first half of the head's features, $b$ the second, two
-contiguous pieces for an array expression, and the tensors of a checkpoint are the parameters as they are. The paper, Meta's files and
-GGUF pair neighbours, $(x_{2i}, x_{2i+1})$. The two differ by one permutation of the features of a head, and $q\cdot k$ does not change when it
-is applied to both: so a file of the other kind is read by permuting the *rows* of the weights that make q and k, once
-(:func:`halves_from_pairs`), and nothing else. Unpermuted weights are wrong without any error: the first position alone is right.
+**Which features are a pair** is a convention. Here it is Hugging Face's: $a$ is the first half of the head's features, $b$ the second,
+two contiguous pieces for an array expression, and the tensors of a checkpoint are the parameters as they are. The paper, Meta's files
+and GGUF pair neighbours, $(x_{2i}, x_{2i+1})$. The two differ by one permutation of the features of a head, and $q\cdot k$ does not
+change when it is applied to both: so a file of the other kind is read by permuting the *rows* of the weights that make q and k, once
+(:func:`halves_from_pairs`), and nothing else. Unpermuted weights are wrong without any error: only the first position is right.
 
 Backward. The map is linear and orthogonal, $R_t^{-1} = R_t^\top$: so $\bar x = R_t^\top\bar y = R_{-t}\bar y$, the rotation by the opposite
 angles. It keeps lengths in both directions. Kept for the backward: the cosines and sines.
