@@ -18,10 +18,10 @@ import numpy as np
 from minillm.decoding import Sampling, draw, read, sample, score
 from minillm.errors import UserError, require_integer
 from minillm.kv_cache import KeyValueCache
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
 from minillm.tokenizer import Tokenizer
-from minillm.transformer import GPT
 
 
 class Environment(Protocol):
@@ -45,7 +45,7 @@ class LLMAgent:
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     tokenizer : Tokenizer
     temperature, top_k, top_p
         The distribution of each token; see :class:`minillm.decoding.Sampling`.
@@ -57,7 +57,7 @@ class LLMAgent:
 
     def __init__(
         self,
-        model: GPT,
+        model: LanguageModel,
         tokenizer: Tokenizer,
         *,
         temperature: float = 1.0,

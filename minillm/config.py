@@ -96,6 +96,11 @@ class GPTConfig:
         """Width inside the MLP: ``n_inner``, or 4·C."""
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
+    @property
+    def key_value_shape(self) -> tuple[int, int, int]:
+        """Layers, heads and width of a head of what a key/value cache holds."""
+        return self.n_layer, self.n_head, self.n_embd // self.n_head
+
     def query_factor(self, layer: int) -> float:
         """What a layer's queries are multiplied by before attention, which itself divides the scores by √D."""
         scale = 1.0 if self.scale_attn_weights else math.sqrt(self.n_embd // self.n_head)

@@ -9,8 +9,8 @@ import numpy as np
 
 from minillm.decoding import Sampling, read, sample
 from minillm.errors import TokenizerError, UserError
+from minillm.language_model import LanguageModel
 from minillm.tokenizer import CharTokenizer
-from minillm.transformer import GPT
 
 
 def prompt_ids(tokenizer: CharTokenizer, prompt: str, longest: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def prompt_ids(tokenizer: CharTokenizer, prompt: str, longest: int) -> np.ndarra
 
 
 def continue_text(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: CharTokenizer,
     prompt: str,
     length: int,
@@ -45,7 +45,7 @@ def continue_text(
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     tokenizer : CharTokenizer
     prompt : str
         Of a long one, the last ``n_positions`` characters are read.

@@ -18,7 +18,7 @@ from minillm.kv_cache import KeyValueCache
 from minillm.sampling import Sampling, draw
 
 if TYPE_CHECKING:
-    from minillm.transformer import GPT
+    from minillm.language_model import LanguageModel
 
 SCORED_ROWS = 1024
 
@@ -37,13 +37,13 @@ def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read(
-    model: GPT, ids: np.ndarray, lengths: np.ndarray, past: KeyValueCache | None = None, room: int | None = None
+    model: LanguageModel, ids: np.ndarray, lengths: np.ndarray, past: KeyValueCache | None = None, room: int | None = None
 ) -> tuple[KeyValueCache, np.ndarray]:
     """Read prompts, all rows at once.
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     ids : integer array of shape (B, T), padded on the right
     lengths : integer array of shape (B,), at least 1
     past : KeyValueCache, optional
@@ -65,7 +65,7 @@ def read(
     return past, logits[:, 0]
 
 
-def advance(model: GPT, past: KeyValueCache, tokens: np.ndarray) -> np.ndarray:
+def advance(model: LanguageModel, past: KeyValueCache, tokens: np.ndarray) -> np.ndarray:
     """Read one more token a row, tokens of shape (B,), into ``past``; return the logits (B, V) after it."""
     full = np.flatnonzero(past.lengths == model.config.n_positions)
     if full.size:
@@ -90,7 +90,7 @@ class Continuations:
 
 
 def sample(
-    model: GPT, past: KeyValueCache, logits: np.ndarray, max_new_tokens: int, sampling: Sampling,
+    model: LanguageModel, past: KeyValueCache, logits: np.ndarray, max_new_tokens: int, sampling: Sampling,
     eos_token_id: int | None, rng: np.random.Generator | None,
     on_token: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> Continuations:  # fmt: skip
@@ -124,7 +124,7 @@ def sample(
 
 
 def score(
-    model: GPT, past: KeyValueCache, logits: np.ndarray, continuations: Sequence[Any], sampling: Sampling
+    model: LanguageModel, past: KeyValueCache, logits: np.ndarray, continuations: Sequence[Any], sampling: Sampling
 ) -> np.ndarray:
     r"""Return $\log p(b_a \mid \text{prompt}_n) = \sum_t \log p(b_{a,t} \mid \text{prompt}_n, b_{a,<t})$ for all n and a.
 
@@ -153,7 +153,7 @@ def score(
 
 
 def generate(
-    model: GPT,
+    model: LanguageModel,
     ids: Any,
     max_new_tokens: int = 20,
     do_sample: bool = False,
@@ -167,7 +167,7 @@ def generate(
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     ids : integer array of shape (T,) or (B, T), or a list of B sequences of different lengths
     max_new_tokens : int
     do_sample : bool

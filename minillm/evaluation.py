@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE, token_log_probs
 from minillm.threads import parallel_map
-from minillm.transformer import GPT
 
 EVALUATED_TOKENS = 2048  # of one forward pass
 
 
-def token_losses(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def token_losses(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     r"""Return $-\log p$ of each target (n, T) in nats, float64; 0 where it is ``IGNORE``. No dropout, no random numbers."""
     rows = max(1, EVALUATED_TOKENS // inputs.shape[1])
 
@@ -22,6 +22,6 @@ def token_losses(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> np.ndar
     return np.concatenate(parallel_map(losses, range(0, len(inputs), rows)))
 
 
-def mean_loss(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> float:
+def mean_loss(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray) -> float:
     """Return the mean loss in nats a token."""
     return float(token_losses(model, inputs, targets).sum() / (targets != IGNORE).sum())

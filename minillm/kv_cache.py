@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minillm.config import GPTConfig
+from minillm.language_model import ModelConfig
 
 
 class KeyValueCache:
@@ -18,7 +18,7 @@ class KeyValueCache:
 
     Parameters
     ----------
-    config : GPTConfig
+    config : ModelConfig
     rows : int
         B, the number of sequences.
     dtype : dtype
@@ -26,10 +26,10 @@ class KeyValueCache:
         Positions to hold; ``n_positions`` when None.
     """
 
-    def __init__(self, config: GPTConfig, rows: int, dtype: np.dtype | type, capacity: int | None = None) -> None:
-        D = config.n_embd // config.n_head
+    def __init__(self, config: ModelConfig, rows: int, dtype: np.dtype | type, capacity: int | None = None) -> None:
+        layers, heads, D = config.key_value_shape
         capacity = config.n_positions if capacity is None else capacity
-        self.keys = np.zeros((config.n_layer, rows, config.n_head, capacity, D), dtype)
+        self.keys = np.zeros((layers, rows, heads, capacity, D), dtype)
         self.values = np.zeros_like(self.keys)
         self.ids = np.zeros((rows, capacity), dtype=np.int64)
         self.lengths = np.zeros(rows, dtype=np.int64)

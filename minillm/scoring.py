@@ -15,12 +15,12 @@ import dataclasses
 import numpy as np
 
 from minillm.experience import Experience
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE, weighted_log_likelihood
 from minillm.packing import Decisions, Packed
 from minillm.sampling import PLAIN, Sampling
 from minillm.threads import ordered_sum, parallel_map
 from minillm.tokenizer import Tokenizer
-from minillm.transformer import GPT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scores:
 
 
 def score(
-    model: GPT, tokenizer: Tokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
+    model: LanguageModel, tokenizer: Tokenizer, experience: Experience, sampling: Sampling = PLAIN, full: bool = False
 ) -> Scores:
     """Score the tokens of experience; ``full`` asks for the whole vocabulary, a value head is asked where there is one."""
     decisions = Decisions(experience.states, experience.action_ids)
@@ -71,7 +71,7 @@ def score(
 
 
 def policy_gradient(
-    model: GPT,
+    model: LanguageModel,
     tokenizer: Tokenizer,
     experience: Experience,
     c: np.ndarray,
@@ -85,7 +85,7 @@ def policy_gradient(
 
     Parameters
     ----------
-    model : GPT
+    model : LanguageModel
     tokenizer : Tokenizer
     experience : Experience
     c : ndarray of shape (M,), (M, L) or (M, L, V)

@@ -18,15 +18,15 @@ import numpy as np
 
 from minillm.block import block, block_backward
 from minillm.config import GPTConfig
-from minillm.errors import UserError
 from minillm.kv_cache import KeyValueCache
+from minillm.language_model import LanguageModel
 from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters
 
 VALUE = "v_head.summary.weight"
 
 
-class GPT:
+class GPT(LanguageModel):
     r"""A GPT-2 style language model.
 
     Parameters
@@ -58,14 +58,6 @@ class GPT:
                 view[...] = rng.normal(0.0, config.initializer_range, view.shape)
             elif name.endswith("weight"):
                 view[...] = 1
-
-    @classmethod
-    def from_vector(cls, config: GPTConfig, vector: np.ndarray) -> GPT:
-        """Return a model over the parameter vector θ (viewed, not copied); see :class:`Parameters` for its layout."""
-        model = cls.__new__(cls)
-        model.config = config
-        model.parameters = Parameters(config.shapes(), vector)
-        return model
 
     @classmethod
     def from_pretrained(cls, name: Any, *, dtype: Any = None) -> GPT:
@@ -101,10 +93,6 @@ class GPT:
 
         gpt2.save(self, directory, max_shard_bytes)
 
-    def astype(self, dtype: np.dtype | type) -> GPT:
-        """Return a copy whose parameters have another dtype; the copy computes in that dtype."""
-        return GPT.from_vector(self.config, self.parameters.vector.astype(dtype))
-
     def forward(
         self,
         ids: np.ndarray,
@@ -116,52 +104,14 @@ class GPT:
         keep: bool = True,
         rng: Any = None,
     ) -> tuple[np.ndarray, tuple]:
-        r"""Return the logits $z_{btv}$ of the token that follows position t.
-
-        Parameters
-        ----------
-        ids : integer array of shape (B, T) or (T,)
-            T at most ``n_positions``. Rows of different lengths are padded on the right with any id: a causal model
-            does not look there.
-        at : integer array of shape (B, n), optional
-            Columns of ``ids`` whose logits are wanted; all when None. The last block then works on these positions alone
-            (its keys and values still come from all): most of a prompt's cost where only the action is scored.
-        positions : integer array of shape (B, T), optional
-            Position of each token; 0 … T − 1 when None.
-        visible : bool array that broadcasts to (B, 1, T, T), optional
-            Which tokens (last axis) each token may see; those before it and itself when None.
-        past : KeyValueCache, optional
-            Keys and values of earlier tokens. ``ids`` then go on from ``past.lengths``; their keys and values are
-            written into it, the lengths are left to the caller.
-        keep : bool
-            Whether what the backward needs is kept.
-        rng : seed or numpy.random.Generator, optional
-            Source of dropout's masks. None, as in evaluation: no dropout, whatever the configuration says.
-
-        Returns
-        -------
-        logits : ndarray of shape (B, T, V), or (T, V) for one sequence; (B, n, V) with ``at``
-        cache : tuple for :meth:`backward`; empty when ``keep`` is false
-
-        Raises
-        ------
-        UserError
-            If there are more than ``n_positions`` tokens, an id is outside of the vocabulary (naming its position), or ``at``
-            is outside of the columns.
-        """
+        """See :meth:`minillm.language_model.LanguageModel.forward`."""
         ids = np.asarray(ids)
         shape = ids.shape if at is None else at.shape
-        ids = self._checked(np.atleast_2d(ids), at, positions, past)
+        ids, positions, visible = self._context(ids, at, positions, visible, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
-        if past is not None:
-            positions = past.lengths[:, None] + np.arange(T)
-            visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
-            past.ids[np.arange(B)[:, None], positions] = ids
-        positions = np.arange(T) if positions is None else positions
-        visible = np.tri(T, dtype=bool) if visible is None else visible
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        p, places = embedding(np.broadcast_to(positions, (B, T)).reshape(-1), theta["wpe.weight"])
+        p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
         h += p
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
@@ -176,37 +126,13 @@ class GPT:
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 
     def values(self, cache: tuple) -> np.ndarray:
-        r"""Return $V = y\,w^\top + b$ of the value head at the positions of the logits: their shape without the vocabulary's axis.
-
-        Parameters
-        ----------
-        cache : tuple
-            What :meth:`forward` returned with the logits; y is its last hidden state.
-
-        Raises
-        ------
-        UserError
-            If the model has no value head.
-        """
+        r"""Return $V = y\,w^\top + b$ with y the last hidden state; see :meth:`minillm.language_model.LanguageModel.values`."""
         if VALUE not in self.parameters:
-            raise UserError("the model has no value head; make it with GPTConfig(value_head=True)")
+            return super().values(cache)
         return (cache[3] @ self.parameters[VALUE][0] + self.parameters["v_head.summary.bias"]).reshape(cache[5][0], -1)
 
     def backward(self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None) -> np.ndarray:
-        r"""Return $\partial L/\partial\theta$ as one vector, from $\partial L/\partial z$.
-
-        Parameters
-        ----------
-        dlogits : ndarray of the shape of the logits
-        cache : tuple
-            What :meth:`forward` returned with the logits.
-        dvalues : ndarray of the shape of :meth:`values`, optional
-            $\partial L/\partial V$; zero when None.
-
-        Returns
-        -------
-        gradient : ndarray of shape (P,), in the layout of ``parameters.vector``
-        """
+        """See :meth:`minillm.language_model.LanguageModel.backward`."""
         theta, gradient = self.parameters, self.parameters.like()
         tokens, places, blocks, y, final, (B, T), dropped = cache
         dz = dlogits.reshape(len(y), -1)
@@ -224,32 +150,6 @@ class GPT:
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
 
-    def generate(self, ids: Any, **options: Any) -> Any:
-        """Continue each sequence of token ids; see :func:`minillm.decoding.generate` for the options."""
-        from minillm.decoding import generate  # decoding stands on the transformer, not the other way round
-
-        return generate(self, ids, **options)
-
     @property
     def _head(self) -> str:
         return "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
-
-    def _checked(
-        self, ids: np.ndarray, at: np.ndarray | None, positions: np.ndarray | None, past: KeyValueCache | None
-    ) -> np.ndarray:
-        if ids.ndim != 2 or ids.dtype.kind not in "iu":
-            raise UserError(f"ids must be integers of shape (B, T) or (T,), got {ids.dtype} of shape {ids.shape}")
-        if at is not None and (at.min(initial=0) < 0 or at.max(initial=0) >= ids.shape[1]):
-            raise UserError(f"at must hold columns from 0 to {ids.shape[1] - 1}, got {at.min()} to {at.max()}")
-        length = ids.shape[1] + (0 if past is None else int(past.lengths.max(initial=0)))
-        if positions is not None:
-            length = int(positions.max(initial=-1)) + 1
-        if length > self.config.n_positions:
-            raise UserError(f"{length} tokens do not fit into n_positions = {self.config.n_positions}")
-        wrong = (ids < 0) | (ids >= self.config.vocab_size)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise UserError(
-                f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
-            )
-        return ids

@@ -13,6 +13,7 @@ from minillm.config import GPTConfig
 from minillm.lab import differentiate
 from minillm.lab.exact import expected_return, expected_return_gradient
 from minillm.lab.standard import Case
+from minillm.ops.rotary import rotary_tables
 from minillm.parameters import Parameters
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
@@ -35,6 +36,18 @@ def _causal(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, tu
     return ops.attention(q, k, v, CAUSAL)
 
 
+def _rmsnorm(x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, tuple]:
+    return ops.rmsnorm(x, weight, 1e-5)
+
+
+def _rotary(x: np.ndarray) -> tuple[np.ndarray, tuple]:
+    return ops.rotary(x, *rotary_tables(np.arange(6), x.shape[-1], 100.0, x.dtype))
+
+
+def _grouped(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, tuple]:
+    return ops.grouped_attention(q, k, v, CAUSAL)
+
+
 ADJOINT = {
     "linear": (ops.linear, ops.linear_backward, _normal((7, 5), (5, 3), (3,))),
     "embedding": (lambda W: ops.embedding(IDS, W), ops.embedding_backward, _normal((6, 4))),
@@ -45,6 +58,10 @@ ADJOINT = {
     "silu": (ops.silu, ops.silu_backward, _normal((7, 5))),
     "attention": (_causal, ops.attention_backward, _normal(*[(2, 2, 6, 3)] * 3)),
     "log_softmax": (ops.log_softmax, ops.log_softmax_backward, _normal((7, 5))),
+    "rmsnorm": (_rmsnorm, ops.rmsnorm_backward, _normal((7, 5), (5,))),
+    "rotary": (_rotary, ops.rotary_backward, _normal((2, 2, 6, 4))),
+    "swiglu": (ops.swiglu, ops.swiglu_backward, _normal((7, 5), (7, 5))),
+    "grouped_attention": (_grouped, ops.grouped_attention_backward, _normal((2, 4, 6, 3), (2, 2, 6, 3), (2, 2, 6, 3))),
 }
 EXTREME = {
     "layernorm of rows near 1000": (
@@ -54,6 +71,8 @@ EXTREME = {
     "gelu, |x| to 30": (ops.gelu, ops.gelu_backward, _normal((7, 5), scale=10.0)),
     "silu, |x| to 30": (ops.silu, ops.silu_backward, _normal((7, 5), scale=10.0)),
     "attention, scores to 300": (_causal, ops.attention_backward, _normal(*[(2, 2, 6, 3)] * 3, scale=10.0)),
+    "rmsnorm of rows near 1000": (_rmsnorm, ops.rmsnorm_backward, lambda rng: [1000 + rng.normal(size=(7, 5)), rng.normal(size=5)]),
+    "swiglu, |x| to 30": (ops.swiglu, ops.swiglu_backward, _normal((7, 5), (7, 5), scale=10.0)),
     "log_softmax, logits to 300": (ops.log_softmax, ops.log_softmax_backward, _normal((7, 5), scale=100.0)),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from minillm import block, objectives, ops, sampling, transformer
 from minillm.lab import adjoint_error
 from minillm.lab.gate_cases import loop_oracle_case
 from minillm.lab.standard import block_error
+from minillm.ops.rotary import rotary_tables
 
 MODULES = ("attention", "embedding", "gelu", "gelu_erf", "layernorm", "linear", "log_softmax", "relu", "silu")
 USERS = (block, objectives, sampling, transformer, ops)
@@ -84,13 +85,26 @@ def activation_errors(z):
         yield 100 * adjoint_error(getattr(ops, name), getattr(ops, f"{name}_backward"), [z], rng=0)
 
 
+def llama_errors(rng):
+    """Of the operations that Llama has and GPT has not: the adjoint tests."""
+    heads, x = rng.normal(size=(3, 1, 2, 3, 4)), rng.normal(size=(3, 4))
+    tables = rotary_tables(np.arange(3), 4, 100.0, np.float64)
+    for name, function, inputs in (
+        ("rmsnorm", lambda x, w: ops.rmsnorm(x, w, 1e-5), [x, x[0]]),
+        ("swiglu", ops.swiglu, [x, x + 1]),
+        ("rotary", lambda x: ops.rotary(x, *tables), [heads[0]]),
+        ("grouped_attention", lambda q, k, v: ops.grouped_attention(q, k, v, np.tri(3, dtype=bool)), [heads[0], *heads[1:, :, :1]]),
+    ):
+        yield 100 * adjoint_error(function, getattr(ops, f"{name}_backward"), inputs, rng=0)
+
+
 def is_seen():
     case, loss, gradient = loop_oracle_case()
     try:
         off = abs(case.loss(case.theta) / loss - 1), block_error(case.gradient(case.theta), case.layout(gradient))
         z = np.random.default_rng(0).normal(size=(3, 4))
         adjoint = adjoint_error(ops.log_softmax, ops.log_softmax_backward, [z], rng=0)
-        off += tuple(activation_errors(z))
+        off += (*activation_errors(z), *llama_errors(np.random.default_rng(1)))
     except (ValueError, IndexError, TypeError):  # another axis or shape that does not fit
         return True
     return not (max(off) < 1e-13 and adjoint < 1e-15)

@@ -8,10 +8,12 @@ import pytest
 
 import minillm
 from minillm import ops
+from minillm.ops.rotary import rotary_tables
 
 N, C = 6, 4
 IDS = np.array([1, 0, 1, 3, 1, 2])
 SEES = np.tri(3, dtype=bool)
+TABLES = rotary_tables(np.arange(3), 4, 100.0, np.float32)
 
 
 def case(name, rng):
@@ -26,6 +28,10 @@ def case(name, rng):
         "gelu": (ops.gelu, (normal(size=(N, C)),)),
         "relu": (ops.relu, (normal(size=(N, C)),)),
         "silu": (ops.silu, (normal(size=(N, C)),)),
+        "rmsnorm": (lambda *x: ops.rmsnorm(*x, 1e-5), (normal(size=(N, C)), normal(size=C))),
+        "rotary": (lambda x: ops.rotary(x, *TABLES), (normal(size=(1, 2, 3, 4)),)),
+        "swiglu": (ops.swiglu, (normal(size=(N, C)), normal(size=(N, C)))),
+        "grouped_attention": (lambda q, k, v: ops.grouped_attention(q, k, v, SEES), (normal(size=(1, 4, 3, 4)), *heads[1:])),
         "attention": (lambda q, k, v: ops.attention(q, k, v, SEES), heads),
         "dropout": (lambda x: ops.dropout(x, 0.3, rng=3), (normal(size=(N, C)),)),
         "log_softmax": (ops.log_softmax, (normal(size=(N, C)),)),
@@ -51,7 +57,10 @@ def run(name, dtype, freeze=False):
     return inputs, y, dy, backward(name, dy, cache)
 
 
-NAMES = ["linear", "embedding", "layernorm", "gelu_new", "gelu", "relu", "silu", "attention", "dropout", "log_softmax"]
+NAMES = [
+    "linear", "embedding", "layernorm", "rmsnorm", "gelu_new", "gelu", "relu", "silu", "swiglu", "attention", "grouped_attention",
+    "rotary", "dropout", "log_softmax",
+]  # fmt: skip
 
 
 def test_every_operation_is_listed_here():
