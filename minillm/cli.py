@@ -19,11 +19,12 @@ from minillm.commands import (
     oracle,
     play,
     sample,
+    study,
     train,
 )  # fmt: skip
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
+COMMANDS = (train, study, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
 
 
 class Parser(argparse.ArgumentParser):

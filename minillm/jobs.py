@@ -17,7 +17,7 @@ from typing import Any
 
 from minillm.crew import Answer, Crew
 from minillm.errors import RunDirectoryError
-from minillm.journal import Journal
+from minillm.ledger import Ledger
 from minillm.progress import Progress
 
 LEAST = 0.1  # seconds of work that a task should have
@@ -67,7 +67,7 @@ def run_jobs(
     RunDirectoryError
         If the journal is damaged, cannot be written, or has another configuration under one of the keys.
     """
-    with Journal(journal) as book:
+    with Ledger(journal) as book:
         texts = {key: text for key, text in _done(book, jobs).items() if key in jobs}
         missing = {key: config for key, config in jobs.items() if key not in texts}
         errors: dict[str, str] = {}
@@ -94,7 +94,7 @@ def _entry(key: str, config: Any, answer: Answer) -> dict[str, Any]:
     return {"key": key, "config": config, "seconds": round(answer.seconds, 6)} | told
 
 
-def _done(book: Journal, jobs: Mapping[str, Any]) -> dict[str, str]:
+def _done(book: Ledger, jobs: Mapping[str, Any]) -> dict[str, str]:
     """The results in a journal, as JSON text, by key."""
     done = {}
     for number, entry in enumerate(book.entries, start=1):

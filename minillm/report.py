@@ -11,7 +11,7 @@ import numpy as np
 
 from minillm import plots
 from minillm.agent import LLMAgent
-from minillm.comparison import CONFIDENCE, band
+from minillm.study_table import CONFIDENCE, band
 from minillm.worlds import load_envs, title
 
 NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after improve", "optimal": "optimum J*"}

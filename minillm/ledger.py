@@ -23,8 +23,8 @@ _SUM = re.compile(rb', "crc": "([0-9a-f]{8})"\}\n')
 _SUM_LENGTH = len(', "crc": "01234567"}\n')
 
 
-class Journal:
-    """An open journal; a context manager.
+class Ledger:
+    """An open journal of results; a context manager.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = open(path, "a+b", buffering=0)
+            self._file = io.FileIO(path, "a+")
             self._file.seek(0)
             self.entries, size = _read(path, self._file.read())
             self._file.truncate(size)
         except OSError as error:
             raise self._trouble(error) from None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Ledger:
         return self
 
     def __exit__(
