@@ -34,7 +34,7 @@ DAMAGE = (
 )  # fmt: skip
 FILES = (
     "config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png",
-    "best.npz", "loss.png",
+    "best.npz", "loss.png", "journal.jsonl", "runs.csv", "table.csv", "compare.json", "compare.png",
 )  # fmt: skip
 
 

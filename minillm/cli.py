@@ -20,11 +20,27 @@ from minillm.commands import (
     play,
     plot,
     sample,
+    study,
     train,
 )  # fmt: skip
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, plot, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
+COMMANDS = (
+    train,
+    study,
+    play,
+    evaluate,
+    plot,
+    coefficients,
+    fit,
+    sample,
+    inspect,
+    envs,
+    check,
+    estimators,
+    oracle,
+    fill_mask,
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,79 +1,75 @@
-r"""Several estimators over several seeds: exact J against episodes, with Student's confidence bands.
-
-With the values $J_1 … J_n$ of n seeds, mean $\bar J$ and standard deviation s (divisor n − 1), the band is
-$\bar J \pm t_{n-1,\,0.975}\,s/\sqrt n$: it covers the expected J over seeds with 95 % confidence if J is normal over seeds. One seed has
-no band.
-"""
+"""Several estimators over several seeds: a study with one axis, shown as exact J against episodes with confidence bands."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from minillm import checkpoint
-from minillm.errors import UserError
-from minillm.run import Run
+from minillm.errors import WorkerError
+from minillm.study import NOT_STUDIED, Study, make_study, run_study
+from minillm.study_table import band
 from minillm.train_config import TrainConfig
 from minillm.worlds import title
 
-CONFIDENCE = 0.95
+
+def one_axis(config: TrainConfig, names: Sequence[str], seeds: Sequence[int]) -> Study:
+    """Return the study of a configuration with each of some estimators and seeds.
+
+    Raises
+    ------
+    UserError
+        If an estimator or a seed is named twice.
+    """
+    fixed = {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_STUDIED and value is not None}
+    return make_study({**fixed, "env_options": config.env_options, "estimator": list(names), "seeds": list(seeds)})
 
 
-def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean over seeds (the first axis) and the half-width of its confidence band; NaN for one seed."""
-    n = len(values)
-    mean = values.mean(axis=0)
-    if n == 1:
-        return mean, np.full_like(mean, np.nan)
-    return mean, stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
-
-
-def compare(config: TrainConfig, names: list[str], seeds: int, directory: Path, quiet: bool = False) -> dict[str, Any]:
-    """Train with each estimator and the seeds ``config.seed``, ``config.seed + 1``, …; write ``compare.json`` and return what it holds.
+def compare(
+    config: TrainConfig, names: Sequence[str], seeds: Sequence[int], directory: Path, where: str | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Train with each estimator and seed; write ``compare.json`` and return what it holds.
 
     Parameters
     ----------
     config : TrainConfig
         All that the runs share.
-    names : list of str
+    names : sequence of str
         Estimators.
-    seeds : int
-        How many seeds each.
+    seeds : sequence of int
     directory : Path
-        A new directory; each run has its own inside.
+        A new directory, for the study.
+    where : str, optional
+        See :func:`minillm.executors.executor`.
     quiet : bool
 
     Raises
     ------
     UserError
         If an estimator is named twice or cannot be trained with: before the first run.
+    WorkerError
+        If a run failed; the others are done, and the study can be resumed.
     """
-    if len(set(names)) < len(names):
-        raise UserError(f"an estimator is named twice in {', '.join(names)}")
-    configs = {name: dataclasses.replace(config, estimator=name) for name in names}
-    checkpoint.prepare_directory(directory)
-    found: dict[str, Any] = {
-        "env": config.env, "env_options": config.env_options, "seeds": [config.seed + k for k in range(seeds)], "methods": {},
-    }  # fmt: skip
-    for name, chosen in configs.items():
-        curves = []
-        for seed in found["seeds"]:
-            out = checkpoint.prepare_directory(directory / f"{name}-seed{seed}")
-            run = Run(dataclasses.replace(chosen, seed=seed), out, quiet)
-            summary = run.execute()
-            curves.append([value for _, value in run.curve])
-            found |= {"episodes": [episodes for episodes, _ in run.curve], "exact": _bounds(summary)}
-        found["methods"][name] = curves
-        checkpoint.write_json(directory / "compare.json", found)
+    study = one_axis(config, names, seeds)
+    outcome = run_study(study, directory, where, quiet=quiet)
+    if outcome.errors:
+        key, error = next(iter(outcome.errors.items()))
+        raise WorkerError(f"{len(outcome.errors)} of the runs failed (minillm study --resume {directory}), the first of them {key}: {error}")
+    found: dict[str, Any] = {"env": config.env, "env_options": config.env_options, "seeds": study.seeds, "methods": {}}
+    for setting in study.settings():
+        results = [outcome.results[study.key(setting, seed)] for seed in study.seeds]
+        found["methods"][setting["estimator"]] = [[value for _, value in result["curve"]] for result in results]
+        found |= {"episodes": [episodes for episodes, _ in results[0]["curve"]], "exact": _bounds(results[0])}
+    checkpoint.write_json(directory / "compare.json", found)
     return found
 
 
-def _bounds(summary: dict[str, Any]) -> dict[str, float]:
-    return {name: summary["exact"][name] for name in ("uniform", "optimal")}
+def _bounds(result: dict[str, Any]) -> dict[str, float]:
+    return {name: result["exact"][name] for name in ("uniform", "optimal")}
 
 
 def table(found: dict[str, Any]) -> str:

@@ -23,6 +23,10 @@ class NonFiniteError(UserError):
     """A loss, a gradient or a parameter that is not finite; the message names the array and the step."""
 
 
+class WorkerError(UserError):
+    """A call that failed on a worker, or lost its worker every time; the message has its error."""
+
+
 class MissingExtra(UserError):
     """An optional package is not installed; the message names the extra that brings it."""
 

@@ -10,17 +10,18 @@ import numpy as np
 
 from minillm.agent import LLMAgent
 from minillm.evaluation import token_losses
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
 from minillm.optimizers import decay_groups
 from minillm.parameters import Parameters
-from minillm.tokenizer import CharTokenizer
+from minillm.tokenizer import CharTokenizer, Tokenizer
 from minillm.transformer import GPT
 
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
 
 
-def labels(tokenizer: CharTokenizer, ids: np.ndarray) -> list[str]:
+def labels(tokenizer: Tokenizer, ids: np.ndarray) -> list[str]:
     """Return the text of each token, blanks made visible, the end-of-text token as ∎."""
     texts = (tokenizer.decode([i]) for i in ids)
     return ["∎" if i == tokenizer.eos_token_id else VISIBLE.get(text, text) for i, text in zip(ids, texts, strict=True)]
@@ -84,7 +85,7 @@ def loss_by_position(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> np.
     return token_losses(model, inputs, targets).sum(axis=0) / np.maximum(counts, 1)
 
 
-def attention_weights(model: GPT, ids: np.ndarray) -> list[np.ndarray]:
+def attention_weights(model: LanguageModel, ids: np.ndarray) -> list[np.ndarray]:
     r"""Return $\operatorname{softmax}(QK^\top/\sqrt D)$ of one sequence, shape (H, T, T), for each layer."""
     _, cache = model.forward(ids[None])
     hidden = ~np.tri(len(ids), dtype=bool)

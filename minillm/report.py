@@ -11,8 +11,8 @@ import numpy as np
 
 from minillm import plots
 from minillm.agent import LLMAgent
-from minillm.comparison import CONFIDENCE, band
 from minillm.errors import RunDirectoryError
+from minillm.study_table import CONFIDENCE, band
 from minillm.watching import Turn, turns
 from minillm.worlds import title
 

@@ -23,6 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, ARENA_MAX = -1, -2, -3, -8  # names of glibc's malloc.h, each with M_ before it
 KEPT_BYTES = 1 << 30
+_alone = False  # whether this process is a worker among others
 _SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
 
 
@@ -56,6 +57,15 @@ def single_threaded_blas() -> Iterator[None]:
         put(before)
 
 
+def use_one_core() -> None:
+    """From now on compute in this process on one core: no threads of ours, one of BLAS. For workers, one of many processes."""
+    global _alone
+    _alone = True
+    _, put = _openblas()
+    if put is not None:
+        put(1)
+
+
 def recycle_memory() -> None:
     """Let this process keep the memory of freed arrays for the next ones; no effect without glibc.
 
@@ -83,8 +93,13 @@ def _openblas() -> tuple[Any, Any]:
     return None, None
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cores() -> int:
+    return 1 if _alone else available_cores()
 
 
 @functools.cache

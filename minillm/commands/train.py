@@ -12,6 +12,7 @@ from minillm.commands.arguments import count, seed
 from minillm.errors import MissingExtra, UserError
 from minillm.train_config import TrainConfig
 
+EXECUTOR = "where: serial, process, process:N, tcp://host:port, mpi or package.module:factory (MINILLM_EXECUTOR, or process)"
 OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "collect_episodes": (count, "episodes of the uniform policy, to fit to"),
     "fit_best": (float, "fit to this share of the steps taken in each state: those that paid most"),
@@ -42,7 +43,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
     parser.add_argument("--estimator", default=None, metavar="NAME", help="a name, or several joined by + (state_rloo)")
     parser.add_argument("--compare", default=None, metavar="NAME,NAME", help="train with each of these estimators")
-    parser.add_argument("--seeds", type=count, default=None, metavar="N", help="with --compare: how many seeds each (1)")
+    parser.add_argument("--seeds", default=None, metavar="A:B", help="train with each of them: 0:20, or 3,5,7, or how many from --seed on")
+    parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR)
     parser.add_argument("--save-coefficients", action="store_true", default=None, help="write coefficients.jsonl")
     for name, (kind, meaning) in OPTIONS.items():
         default = getattr(TrainConfig, name)
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     if options.compare is not None:
         return _compare(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-compare"))
     if options.seeds is not None:
-        raise UserError("--seeds belongs to --compare")
+        return _study(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-study"))
     return _train(config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}"), options.overwrite)
 
 
@@ -89,13 +91,33 @@ def _train(config: Any, out: Path, overwrite: bool) -> int:
 def _compare(options: argparse.Namespace, config: Any, out: Path) -> int:
     from minillm import comparison, report
 
-    if options.estimator is not None or options.overwrite:
-        raise UserError(f"--compare does not go with {'--estimator' if options.estimator is not None else '--overwrite'}")
-    found = comparison.compare(config, options.compare.split(","), options.seeds or 1, out)
+    for name in ("estimator", "overwrite", "save_coefficients"):
+        if getattr(options, name):
+            raise UserError(f"--compare does not go with --{name.replace('_', '-')}")
+    found = comparison.compare(config, options.compare.split(","), _seeds(options, config), out, options.executor)
     print(comparison.table(found))
     _picture("learning curves", out / "compare.png", lambda: report.comparison_picture(out / "compare.png", found))
-    print(f"runs: {out}")
+    print(f"study: {out}")
     return 0
+
+
+def _study(options: argparse.Namespace, config: Any, out: Path) -> int:
+    from minillm.commands.study import carry_out
+    from minillm.comparison import one_axis
+
+    if options.save_coefficients:
+        raise UserError("--seeds does not go with --save-coefficients")
+    return carry_out(one_axis(config, [config.estimator], _seeds(options, config)), out, options.executor, overwrite=options.overwrite)
+
+
+def _seeds(options: argparse.Namespace, config: Any) -> list[int]:
+    """The seeds that were asked for; a plain number counts from --seed on."""
+    from minillm.study import read_seeds
+
+    plain = (options.seeds or "1").isdecimal()
+    if options.seed is not None and not plain:
+        raise UserError(f"--seeds {options.seeds} does not go with --seed")
+    return [config.seed * plain + s for s in read_seeds(options.seeds or 1)]
 
 
 def _picture(what: str, path: Path, draw: Callable[[], None]) -> None:
