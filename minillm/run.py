@@ -18,6 +18,7 @@ from minillm.agent import LLMAgent
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
 from minillm.experience import Experience, concatenate, write_jsonl
+from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
@@ -26,7 +27,7 @@ from minillm.saved_coefficients import write_coefficients
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import CharTokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import SHARDS, Policy, collect, fit, improve, uniform_policy
+from minillm.training import Policy, collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
