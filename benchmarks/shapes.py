@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -42,3 +44,12 @@ SHAPES = {
     "small": Shape(V=96, T=256, B=8, layers=6, heads=6, width=384),
     "tiny-256": Shape(V=65, T=256, B=12, layers=4, heads=4, width=128),
 }
+
+
+def chosen(wanted: Sequence[str], default: Iterable[str]) -> list[str]:
+    """Return the names of the shapes to run; an unknown one is an error with status 2."""
+    for name in wanted:
+        if name not in SHAPES:
+            print(f"there is no shape {name!r}; there are {', '.join(SHAPES)}", file=sys.stderr)
+            raise SystemExit(2)
+    return list(wanted) or list(default)

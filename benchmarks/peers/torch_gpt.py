@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minillm import GPT, GPTConfig
-from minillm.parameters import Parameters
+if TYPE_CHECKING:  # a fresh process of the peer imports nothing of ours
+    from benchmarks.steps import Task
+    from minillm import GPT, GPTConfig
+    from minillm.parameters import Parameters
 
 
 class Block(nn.Module):
@@ -79,9 +83,50 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
-def sequence_log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the sum over time of the targets' log-probabilities, (B,)."""
-    return -F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").sum(dim=1)
+def log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the targets' log-probabilities (B, T)."""
+    return -F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+
+
+def adamw(peer: TorchGPT, lr: float, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.01) -> torch.optim.Optimizer:
+    """AdamW in its fastest form, with decay on matrices only."""
+    groups = [
+        {"params": [p for p in peer.parameters() if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in peer.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr, betas, fused=True)
+
+
+class Step:
+    """A training step from our parameters: forward, loss, backward, AdamW."""
+
+    def __init__(self, model: GPT, task: Task, compiled: bool = False) -> None:
+        self.peer, self.layout = from_ours(model), model.parameters
+        self.run = torch.compile(self.peer) if compiled else self.peer
+        self.ids, self.targets = (torch.from_numpy(x) for x in (task.ids, task.targets))
+        self.weights = None if task.weights is None else torch.from_numpy(task.weights)
+        self.optimizer = adamw(self.peer, task.lr)
+
+    def gradient(self) -> tuple[float, np.ndarray]:
+        """Return the loss and its gradient in our layout."""
+        loss = self._backward()
+        return loss, flat_gradient(self.peer, self.layout)
+
+    def step(self) -> float:
+        """Take a step; return the loss before it."""
+        loss = self._backward()
+        self.optimizer.step()
+        return loss
+
+    def _backward(self) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        logits, _ = self.run(self.ids)
+        if self.weights is None:
+            loss = cross_entropy(logits, self.targets)
+        else:
+            loss = -(self.weights * log_probs(logits, self.targets)).sum()
+        loss.backward()
+        return loss.item()
 
 
 @torch.no_grad()
