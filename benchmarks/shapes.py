@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minillm import GPT, GPTConfig
+if TYPE_CHECKING:  # a fresh process of a peer imports nothing of ours
+    from minillm import GPT, GPTConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +26,14 @@ class Shape:
 
     def config(self, positions: int | None = None) -> GPTConfig:
         """Return the configuration of the model; ``positions`` defaults to T."""
+        from minillm import GPTConfig
+
         return GPTConfig(self.V, positions or self.T, self.width, self.layers, self.heads)
 
     def model(self, positions: int | None = None) -> GPT:
         """Return a float32 model with weights of ordinary size and gains and shifts that are not 1 and 0."""
+        from minillm import GPT
+
         rng = np.random.default_rng(1)
         model = GPT(self.config(positions), rng=0)
         model.parameters.vector += rng.normal(0, 0.02, model.parameters.vector.size).astype(np.float32)
