@@ -28,7 +28,7 @@ def measure(side: str, shape: str) -> dict[str, float]:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Yield the lines shape by shape."""
-    for name in chosen(options.shapes, ["micro", "tiny", "small"]):
+    for name in chosen(options.shapes, ["tiny", "small", "tiny-256"]):
         ours = measure("ours", name)
         there, missing = present({TORCH: lambda name=name: measure("torch", name)}, options.peers)
         for peer, theirs in there.items():

@@ -39,6 +39,8 @@ def line(row: Row) -> str:
     begin = f"{row.case:24}{row.peer:30}"
     if row.missing is not None:
         return f"{begin}missing: {row.missing}"
+    if row.theirs is None:
+        return f"{begin}{number(row.ours)}{'':12} {row.unit}"
     aim = "" if row.aim is None else f"{'≤' if row.multiple else '≥'} {row.aim:g}"
     text = f"{begin}{number(row.ours)}{number(row.theirs)} {row.unit:8}{'÷' if row.multiple else '×'} {number(row.ratio, 8)}{aim:>10}"
     return f"{text}  {row.verdict}".rstrip()

@@ -14,6 +14,7 @@ TURN = 0.03  # seconds that a turn of one side lasts at least; quick calls are r
 FEWEST, MOST = 3, 15  # rounds
 UNITS: dict[str, Callable[[float], float]] = {
     "ms": lambda seconds: 1e3 * seconds, "s": lambda seconds: seconds, "steps/s": lambda seconds: 1 / seconds, "MB": lambda size: size,
+    "": lambda number: number,
 }  # fmt: skip
 
 
