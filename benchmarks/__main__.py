@@ -1,23 +1,28 @@
-"""`python -m benchmarks NAME [--json] [--threads N]`: run one benchmark, whose module has `main(options)`."""
+"""Run each entry with each number of threads in a fresh process, so that libraries see its environment from their start."""
 
-import argparse
+from __future__ import annotations
+
+import json
 import os
-from importlib import import_module
+import subprocess
+import sys
 
-NAMES = ("envs", "families", "fit", "train")
+from benchmarks.options import names, parse
+
+VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="threads of the linear algebra library")
-    return parser.parse_args()
+def main() -> int:
+    """Run all; return 1 if an entry failed."""
+    options, modules, failed = vars(parse()), names(), 0
+    for name in options.pop("names"):
+        for threads in options["threads"]:
+            environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}  # it slows NumPy
+            environment |= dict.fromkeys(VARIABLES, str(threads))
+            told = json.dumps({**options, "threads": threads, "module": modules[name]})
+            failed |= subprocess.run([sys.executable, "-m", "benchmarks.child", told], env=environment).returncode != 0
+    return int(failed)
 
 
 if __name__ == "__main__":
-    options = parse()
-    os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
-    os.environ.pop("OPENBLAS_CORETYPE", None)
-    import_module(f"benchmarks.{options.name}").main(options)
+    sys.exit(main())

@@ -17,6 +17,7 @@ from minillm import checkpoint
 from minillm.agent import LLMAgent
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
 from minillm.experience import Experience, concatenate, write_jsonl
+from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
@@ -26,7 +27,7 @@ from minillm.start import start
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import Tokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import SHARDS, Policy, collect, fit, improve, uniform_policy
+from minillm.training import Policy, collect, fit, improve, uniform_policy
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 

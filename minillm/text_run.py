@@ -22,6 +22,7 @@ from minillm.decoding import Sampling
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, UserError
 from minillm.evaluation import mean_loss
 from minillm.fit_config import FitConfig
+from minillm.gradients import SHARDS, likelihood_gradient
 from minillm.interruption import Interruption
 from minillm.objectives import IGNORE
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
@@ -29,7 +30,7 @@ from minillm.progress import Progress
 from minillm.resuming import Metrics, read_config, require_agreement
 from minillm.threads import single_threaded_blas
 from minillm.tokenizer import CharTokenizer
-from minillm.training import SHARDS, descend, likelihood_gradient
+from minillm.training import descend
 from minillm.transformer import GPT
 
 INIT, DATA, DROPOUT, SAMPLE = range(4)  # the purposes of random numbers

@@ -31,17 +31,15 @@ from minillm.estimators.advantages import to_go
 from minillm.estimators.by_state import STATE_RLOO, by_state
 from minillm.evidence import Evidence, require_needs, value_slope
 from minillm.experience import Experience, widened
-from minillm.objectives import IGNORE, cross_entropy
+from minillm.gradients import likelihood_gradient
+from minillm.objectives import IGNORE
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
-from minillm.threads import ordered_sum
 from minillm.tokenizer import Tokenizer
 from minillm.transformer import GPT
 
 Policy = Callable[[np.ndarray], Choice]
-SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
-SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
 
 
 def uniform_policy(tokenizer: Tokenizer, actions: Sequence[str] | np.ndarray, rng: Any) -> Policy:
@@ -184,38 +182,6 @@ def fit(
             raise NonFiniteError(f"the loss is {loss} in step {step} of fit")
         descend(model, optimizer, gradient, step, warmup_cosine(step, steps // 10, steps, lr, lr / 10))
         on_step(step, float(loss))
-
-
-def likelihood_gradient(
-    model: GPT, ids: np.ndarray, targets: np.ndarray, *, parts: int | None = None, rng: Any = None
-) -> tuple[float, np.ndarray]:
-    """Return the cross-entropy of targets (B, T), in nats a token, and its gradient (P,).
-
-    Parameters
-    ----------
-    model : GPT
-    ids, targets : integer arrays of shape (B, T)
-    parts : int, optional
-        The batch is differentiated in so many parts (accumulation): two cores, and the memory, hold two of them at a time. When
-        None, ``SHARDS``, or one for a batch so small that it would not pay; the number of cores never counts.
-    rng : seed or numpy.random.Generator, optional
-        Source of dropout's masks, one stream for each part; None: no dropout.
-    """
-    total = int((targets != IGNORE).sum())
-    if parts is None:
-        parts = SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1
-    parts = min(parts, len(ids))
-    streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
-
-    def differentiate(part: tuple[np.ndarray, Any]) -> np.ndarray:
-        rows, stream = part
-        logits, cache = model.forward(ids[rows], rng=stream)
-        loss, dlogits = cross_entropy(logits, targets[rows], total)
-        return np.append(model.backward(dlogits, cache), loss)
-
-    shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
-    both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
-    return float(both[-1]), both[:-1]
 
 
 def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:

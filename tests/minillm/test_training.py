@@ -10,6 +10,7 @@ from minillm import training
 from minillm.agent import LLMAgent
 from minillm.errors import NonFiniteError, UserError
 from minillm.experience import IGNORE, Experience
+from minillm.gradients import likelihood_gradient
 from minillm.objectives import cross_entropy
 from minillm.optimizers import AdamW
 from minillm.tokenizer import CharTokenizer
@@ -179,7 +180,7 @@ def test_shards_of_a_batch_are_the_batch(random_model, played, worst_block):
     model = model_for(random_model, tokenizer)
     ids, lengths = transcript_ids(tokenizer, experience.take(np.arange(5)))
     targets = np.where(np.arange(1, ids.shape[1]) < lengths[:, None], ids[:, 1:], IGNORE)
-    loss, gradient = training.likelihood_gradient(model, ids[:, :-1], targets)
+    loss, gradient = likelihood_gradient(model, ids[:, :-1], targets)
     logits, cache = model.forward(ids[:, :-1])
     value, dlogits = cross_entropy(logits, targets)
     assert loss == pytest.approx(value, rel=1e-14)
@@ -189,7 +190,7 @@ def test_shards_of_a_batch_are_the_batch(random_model, played, worst_block):
 def test_all_targets_ignored_leaves_the_weights_where_they_are(random_model):
     model = random_model()
     ids = np.array([[1, 2, 3], [3, 2, 1]])
-    loss, gradient = training.likelihood_gradient(model, ids, np.full_like(ids, IGNORE))
+    loss, gradient = likelihood_gradient(model, ids, np.full_like(ids, IGNORE))
     assert loss == 0
     before = model.parameters.vector.copy()
     training.descend(model, AdamW(model.parameters, weight_decay=0), gradient, 0, None)
@@ -243,28 +244,3 @@ def test_the_uniform_policy_gives_each_token_its_share_of_the_texts():
     for text, log_probs in zip(choice.texts, choice.log_probs, strict=True):
         np.testing.assert_allclose(np.exp(log_probs[: len(text) + 1]), share[str(text)], rtol=1e-14)
         assert (log_probs[len(text) + 1 :] == 0).all()
-
-
-def test_a_batch_in_any_number_of_parts_has_the_gradient_of_the_whole(random_model):
-    model = random_model()
-    ids, targets = np.random.default_rng(0).integers(7, size=(2, 7, 6))
-    targets[2, 1:], targets[5] = IGNORE, IGNORE  # parts of different weight
-    loss, gradient = training.likelihood_gradient(model, ids, targets, parts=1)
-    for parts in (2, 3, 7, 50):
-        again, other = training.likelihood_gradient(model, ids, targets, parts=parts)
-        assert abs(again - loss) < 1e-14
-        assert np.abs(other - gradient).max() < 1e-14 * max(1, np.abs(gradient).max())
-
-
-def test_each_part_of_a_batch_has_dropout_of_its_own_and_a_seed_repeats_it(random_model):
-    plain = random_model()
-    model = GPT.from_vector(dataclasses.replace(plain.config, resid_pdrop=0.5), plain.parameters.vector)
-    ids = np.tile([1, 2, 3, 4], (2, 1))  # twice the same row: the same gradient, were it not for dropout
-    loss, gradient = training.likelihood_gradient(model, ids, ids, parts=2, rng=0)
-    again, other = training.likelihood_gradient(model, ids, ids, parts=2, rng=0)
-    assert (loss, gradient.tobytes()) == (again, other.tobytes())
-    logits, _ = model.forward(ids[:1], rng=np.random.default_rng(0).spawn(2)[0])
-    second, _ = model.forward(ids[1:], rng=np.random.default_rng(0).spawn(2)[1])
-    assert (logits != second).any()
-    assert loss == pytest.approx((cross_entropy(logits, ids[:1])[0] + cross_entropy(second, ids[1:])[0]) / 2, rel=1e-14)
-    assert training.likelihood_gradient(model, ids, ids)[0] == training.likelihood_gradient(plain, ids, ids)[0]

@@ -1,0 +1,46 @@
+"""Memory at the peak of a training step, each side in a process of its own; what is kept for the backward, by name and bytes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from benchmarks.report import show
+from benchmarks.rounds import Row, absent, present, row
+from benchmarks.shapes import SHAPES, chosen
+from minillm.inspection import activation_bytes
+
+TORCH = "torch eager"
+AIM = 1.0  # no more than torch
+
+
+def measure(side: str, shape: str) -> dict[str, float]:
+    """Return what a process of that side says of itself, in MB."""
+    if side != "ours" and find_spec(side) is None:
+        raise ImportError(name=side)
+    command = [sys.executable, "-m", "benchmarks.first_step", side, shape, "memory"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield the lines shape by shape."""
+    for name in chosen(options.shapes, ["tiny", "small", "tiny-256"]):
+        ours = measure("ours", name)
+        there, missing = present({TORCH: lambda name=name: measure("torch", name)}, options.peers)
+        for peer, theirs in there.items():
+            for case, key in ((f"{name}, the step", "step"), (f"{name}, the process", "peak")):
+                yield row(case, peer, [ours[key]], [theirs[key]], aim=AIM, unit="MB", multiple=True)
+        yield from absent(name, missing)
+        yield Row(f"{name}, our arrays", "(tracemalloc)", ours["traced"], unit="MB")
+        model, ids = SHAPES[name].model(), SHAPES[name].tokens()
+        for part, size in activation_bytes(model, *ids.shape).items():
+            yield Row(f"{name}, kept for", f"backward of {part}", size / 2**20, unit="MB")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print the comparison at each shape."""
+    show(options, "memory", "peak of a training step, above what was there before it; and of its process", rows(options))
