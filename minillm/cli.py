@@ -13,6 +13,7 @@ from minillm.commands import (
     envs,
     estimators,
     evaluate,
+    explain,
     fill_mask,
     fit,
     inspect,
@@ -23,7 +24,7 @@ from minillm.commands import (
 )  # fmt: skip
 from minillm.errors import UserError
 
-COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask)
+COMMANDS = (train, play, evaluate, coefficients, fit, sample, inspect, envs, check, estimators, oracle, fill_mask, explain)
 
 
 class Parser(argparse.ArgumentParser):
