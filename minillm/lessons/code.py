@@ -29,7 +29,7 @@ def equation_tags(source: str) -> list[str]:
 def code_tags(source: str) -> dict[int, list[str]]:
     """Return, for each line with a comment that names equations, their numbers."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: re.findall(r"\((\d+)\)", token.string) for token in tokens if token.type == tokenize.COMMENT}
+    comments = {token.start[0]: re.findall(r"(?<!\w)\((\d+)\)", token.string) for token in tokens if token.type == tokenize.COMMENT}
     return {line: tags for line, tags in comments.items() if tags}
 
 

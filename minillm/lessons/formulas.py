@@ -9,8 +9,9 @@ import re
 import unicodedata
 
 SYMBOLS = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "varphi": "φ", "omega": "ω", "Delta": "Δ",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "eta": "η", "theta": "θ",
+    "vartheta": "ϑ", "kappa": "κ", "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
+    "varphi": "φ", "omega": "ω", "Delta": "Δ",
     "Phi": "Φ", "Sigma": "Σ", "Omega": "Ω", "sum": "Σ", "prod": "Π", "int": "∫", "partial": "∂", "nabla": "∇", "infty": "∞", "ell": "ℓ",
     "top": "ᵀ", "cdot": "·", "times": "×", "circ": "∘", "odot": "⊙", "oplus": "⊕", "pm": "±", "le": "≤", "leq": "≤", "ge": "≥",
     "geq": "≥", "ne": "≠", "neq": "≠", "approx": "≈", "equiv": "≡", "propto": "∝", "sim": "∼", "in": "∈", "notin": "∉", "to": "→",
@@ -19,7 +20,7 @@ SYMBOLS = {
     "}": "}", "%": "%", "_": "_", "&": "&", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "left": "", "right": "",
     "quad": "\u2003", "qquad": "\u2003", "\\": "\u2003", "big": "", "Big": "", "bigg": "", "bigl": "", "bigr": "", "displaystyle": "",
 }  # fmt: skip
-RELATIONS = frozenset("≤≥≠≈≡∝∼∈∉→←↦⇒")  # set apart from what stands beside them
+RELATIONS = frozenset("≤≥≠≈≡∝∼∈∉→←↦⇒∘")  # set apart from what stands beside them
 FUNCTIONS = frozenset(("log", "exp", "min", "max", "sin", "cos", "tanh", "det", "ln", "sup", "arg"))
 ACCENTS = {"bar": "\u0304", "hat": "\u0302", "tilde": "\u0303", "dot": "\u0307"}
 PLAIN = frozenset(("mathrm", "text", "mathbf", "mathbb", "mathcal"))
@@ -44,9 +45,9 @@ def unicode_formula(latex: str) -> str:
         one.
     """
     text = _Reader(latex).until(None)
-    text = re.sub(rf"(?<=[\w)\]‖]){WORD_EDGE}+(?=[^\W{SCRIPTS}]|[√∇‖])", " ", text).replace(WORD_EDGE, "")
+    text = re.sub(rf"(?<=[\w)\]‖]){WORD_EDGE}+(?=[^\W_{SCRIPTS}]|[√∇‖])", " ", text).replace(WORD_EDGE, "")
     text = re.sub(rf" *{GAP} *", GAP, re.sub(r"[ \n]+", " ", text))
-    return unicodedata.normalize("NFC", re.sub(r"([(\[⟨]) +| +([)\]⟩,.])", r"\1\2", text).strip())
+    return unicodedata.normalize("NFC", re.sub(r"([(\[⟨]) +| +([)\]⟩,.·])", r"\1\2", text).strip())
 
 
 class _Reader:
@@ -100,12 +101,19 @@ class _Reader:
         known = {
             **dict.fromkeys(PLAIN, self.argument), **dict.fromkeys(("frac", "tfrac", "dfrac"), self._fraction),
             "operatorname": lambda: WORD_EDGE + self.argument() + WORD_EDGE, "sqrt": lambda: "√" + _bracketed(self.argument()),
-            "tag": lambda: f"{GAP}({self.argument()})",
+            "tag": lambda: f"{GAP}({self.argument()})", "begin": self._matrix,
         }  # fmt: skip
         if name in known:
             return known[name]()
         symbol = SYMBOLS.get(name, "\\" + name)
         return f" {symbol} " if symbol in RELATIONS else symbol
+
+    def _matrix(self) -> str:
+        """A matrix as (a b; c d)."""
+        self.argument()
+        rows = self.until("\\end").replace("&", " ").split(GAP)
+        self.argument()
+        return f"({'; '.join(row.strip() for row in rows)})"
 
     def _fraction(self) -> str:
         over, under = self.argument(), self.argument()
@@ -122,6 +130,6 @@ def _script(text: str, mark: str) -> str:
 def _bracketed(text: str, signs: str | None = None) -> str:
     """Put brackets around text that is more than one factor, or only where it has one of the signs."""
     bare = re.sub("[\u0300-\u036f′*" + SCRIPTS + "]", "", text)
-    bare = re.sub(r"_\w|^d(?=[a-z]$)|\([^()]*\)$|^\([^()]*\)$", "", bare)
-    compound = any(c in signs for c in bare) if signs else len(bare.lstrip("∂∇√")) > 1 and not bare.isdigit()
+    bare = re.sub(r"_\w|^d(?=[a-z]$)|^√?\([^()]*\)$", "", bare)
+    compound = any(c in signs for c in re.sub(r"\([^()]*\)", "", bare)) if signs else len(bare.lstrip("∂∇√")) > 1 and not bare.isdigit()
     return f"({text})" if compound else text

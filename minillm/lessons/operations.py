@@ -21,7 +21,8 @@ CAUSAL = np.tri(3, dtype=bool)
 ACTIVATION = np.array([[-2.0, -0.5, 0.5, 1.0, 3.0]])
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "linear": [(2, 3), (3, 2), (2,)], "embedding": [(3, 2)], "layernorm": [(2, 4), (4,), (4,)], "attention": [(1, 1, 3, 2)] * 3,
-    "log_softmax": [(2, 3)], "dropout": [(2, 4)],
+    "log_softmax": [(2, 3)], "dropout": [(2, 4)], "rmsnorm": [(2, 4), (4,)], "swiglu": [(2, 3), (2, 3)], "rotary": [(1, 1, 6, 4)],
+    "grouped_attention": [(1, 2, 6, 2), (1, 1, 6, 2), (1, 1, 6, 2)],
 }  # fmt: skip
 FIXED: dict[str, tuple[str, Callable[..., Any]]] = {
     "embedding": ("ids = [1 0 1]", lambda weight: ops.embedding(np.array([1, 0, 1]), weight)),
@@ -39,12 +40,11 @@ def names() -> list[str]:
 def live(name: str) -> str:
     """Run an operation and its backward, and say what was found."""
     op, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
-    fixed, call = FIXED.get(name, ("", op))
+    fixed = FIXED[name][0] if name in FIXED else ""
+    call: Callable[..., Any] = FIXED[name][1] if name in FIXED else ADJOINT[name][0]  # type: ignore[assignment]
     rng = np.random.default_rng(0)
     inputs = _inputs(name, rng)
     labels = [label for label in inspect.signature(op).parameters if label not in ("ids", "visible")][: len(inputs)]
-    if name not in SHAPES and len(inputs) > 1:
-        call = ADJOINT[name][0]
     y, cache = call(*inputs)
     u = rng.normal(size=y.shape).round(2)
     gradients = backward(u, cache)

@@ -72,7 +72,7 @@ def _filled(part: str, width: int) -> str:
         return "\n".join(lines)
     filled = []
     for item in re.split(r"\n(?=[*] |\d+\. )", "\n".join(lines)):
-        hanging = "  " if item.startswith("* ") else ""
+        hanging = " " * len(re.match(r"([*] |\d+\. )?", item)[0])  # type: ignore[index]
         words = re.sub(r"[ \n]+", " ", item.replace(GAP, HELD * 3))
         filled.append(textwrap.fill(words, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False))
     return "\n".join(filled)

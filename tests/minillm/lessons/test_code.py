@@ -10,7 +10,7 @@ $$z = y \tag{12}$$
 """
 def f(x):
     r"""One $$w = z \tag{3}$$"""
-    y = x  # (1) and (12)
+    y = x  # (1) and (12), not .sum(0)
     return y, "# (4)"  # shape (T, 2)
 '''
 

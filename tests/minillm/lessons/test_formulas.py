@@ -42,6 +42,7 @@ PACKAGES = [Path(package.__file__).parent for package in (minillm, envs)]
         (r"a \\ b", f"a{GAP}b"),
         (r"O = PV , \tag{12}", f"O = PV,{GAP}(12)"),
         (r"a, \qquad b", f"a,{GAP}b"),
+        (r"\begin{pmatrix} \cos t & -b \\ c & d_1 \end{pmatrix} x", "(cos t −b; c d₁) x"),
         (r"\unheard x", r"\unheardx"),
         ("", ""),
     ],
