@@ -13,6 +13,7 @@ from minillm.commands import (
     envs,
     estimators,
     evaluate,
+    explain,
     fill_mask,
     fit,
     inspect,
@@ -40,6 +41,7 @@ COMMANDS = (
     estimators,
     oracle,
     fill_mask,
+    explain,
 )  # fmt: skip
 
 

@@ -3,12 +3,27 @@ r"""Objectives: functions of the logits at action positions that return ``(value
 Every objective here depends on θ only through log-probabilities of the tokens taken, $\ell_{it} = \log p(b_{it}\mid b_{i,<t})$. It
 is therefore known by its coefficients $c_{it} = \partial F/\partial \ell_{it}$, and with $\partial\ell_v/\partial z_w = [v=w]-p_w$
 
-$$\frac{\partial F}{\partial z_{it}} = c_{it}\,(\mathrm{onehot}(b_{it}) - p_{it}) .$$
+$$\frac{\partial F}{\partial z_{it}} = c_{it}\,(\mathrm{onehot}(b_{it}) - p_{it}) \tag{1}$$
 
-A *set* and a *sample* are two different things. Over a set of distinct actions $J = \sum_i r_i\,p(b_i)$, and
-$\partial J/\partial\ell_{it} = r_i\,p(b_i)$ for every token of $b_i$. Over actions *sampled* from p the probability is already in the
-sampling: $\nabla J = E[r\,\nabla\log p(b)]$ is estimated by the mean, with coefficient $r_i/N$ (Williams 1992, REINFORCE). Using one for
-the other multiplies by p twice, or not at all.
+A *set* and a *sample* are two different things. Over a set of distinct actions, $p(b_i) = e^{\sum_t\ell_{it}}$ and
+
+$$J = \sum_i r_i\,p(b_i), \qquad c_{it} = \frac{\partial J}{\partial\ell_{it}} = r_i\,p(b_i) \tag{2}$$
+
+for every token of $b_i$. Over actions *sampled* from p the probability is already in the sampling: since $\nabla p = p\,\nabla\log p$,
+$\nabla J = \sum_b r\,p\,\nabla\log p = E[r\,\nabla\log p(b)]$ is estimated by a mean (Williams 1992, REINFORCE), with a baseline $b_i$ or 0,
+
+$$\nabla J \approx \frac1N\sum_i (r_i-b_i)\,\nabla\log p(b_i), \qquad c_{it} = (r_i-b_i)/N \tag{3}$$
+
+Using one for the other multiplies by p twice, or not at all.
+
+**A policy-gradient loss near zero means nothing.** Only the gradient of (3) is made to be right; its value
+$\frac1N\sum_i(r_i-b_i)\log p(b_i)$ is not J. With a leave-one-out or mean baseline the advantages of a group sum to 0, so the value is 0
+where all sampled actions are equally likely, as under a uniform policy, however bad; and it is 0 at an optimum, where all rewards are
+equal. It does not fall when the policy improves. Watch the mean reward.
+
+The mean negative log-likelihood of n targets is the same form,
+
+$$L = -\frac1n\sum_{it}\ell_{it}, \qquad c_{it} = -\frac1n \tag{4}$$
 
 Targets hold the token taken at each position, aligned with the logits that predict it; ``IGNORE`` (−100) marks positions
 outside of the action, whose dlogits are exactly zero. Logits may be of any float or complex dtype.
@@ -72,10 +87,10 @@ def weighted_log_likelihood(
     c = np.where(taken, coefficients, 0).astype(log_p.dtype)
     value = (np.where(c != 0, ell, 0) * c).sum()
     dlogits = np.exp(log_p)
-    dlogits *= -c[..., None]
+    dlogits *= -c[..., None]  # (1) −c·p
     dlogits[~taken] = 0  # selected, not multiplied: a logit there need not even be finite
     flat = dlogits.reshape(-1, dlogits.shape[-1])  # a view
-    flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)
+    flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)  # (1) c·onehot
     return value, sampling.temperature_backward(dlogits)
 
 
@@ -97,7 +112,7 @@ def cross_entropy(
     dlogits : ndarray of shape (B, T, V)
     """
     n = int((np.asarray(targets) != IGNORE).sum()) if num_items_in_batch is None else num_items_in_batch
-    return weighted_log_likelihood(logits, targets, np.asarray(-1 / max(n, 1)))
+    return weighted_log_likelihood(logits, targets, np.asarray(-1 / max(n, 1)))  # (4)
 
 
 def expected_reward(logits: np.ndarray, targets: np.ndarray, rewards: np.ndarray) -> tuple[np.generic, np.ndarray]:
@@ -113,7 +128,7 @@ def expected_reward(logits: np.ndarray, targets: np.ndarray, rewards: np.ndarray
     rewards : ndarray of shape (B,)
     """
     p = np.exp(token_log_probs(logits, targets).sum(axis=-1))
-    coefficients = np.asarray(rewards) * p
+    coefficients = np.asarray(rewards) * p  # (2)
     _, dlogits = weighted_log_likelihood(logits, targets, coefficients[:, None])
     return coefficients.sum(), dlogits
 
@@ -155,7 +170,7 @@ def reinforce(
     if r.shape != logits.shape[:1]:
         raise UserError(f"rewards must have shape {logits.shape[:1]}, got {r.shape}")
     groups = np.zeros(len(r), dtype=np.int64) if groups is None else np.asarray(groups)
-    c = advantages(r, groups, baseline) / max(len(r), 1)
+    c = advantages(r, groups, baseline) / max(len(r), 1)  # (3)
     return weighted_log_likelihood(logits, targets, c[:, None])
 
 

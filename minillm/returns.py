@@ -1,7 +1,18 @@
 r"""Rewards → returns → advantages, as array expressions.
 
-A baseline changes no expectation as long as it does not depend on the action it is subtracted from: $E[\nabla\log p(b)] = 0$,
-hence $E[(r-b)\,\nabla\log p] = E[r\,\nabla\log p]$. A mean over *other* episodes qualifies; a mean with the own one in it does not.
+The return from step t on, with a discount at each step,
+
+$$G_t = r_t + \gamma_t\,G_{t+1} \tag{1}$$
+
+A baseline changes no expectation as long as it does not depend on the action it is subtracted from. For
+$E[\nabla\log p(b)] = \sum_b p\,\nabla p/p = \nabla\sum_b p = \nabla 1 = 0$, hence $E[(r-b)\,\nabla\log p] = E[r\,\nabla\log p]$. A mean over
+*other* episodes qualifies; a mean with the own one in it does not. In a group of G
+
+$$A_i = r_i - \frac1G\sum_j r_j \tag{2}$$
+
+$$A_i = r_i - \frac1{G-1}\sum_{j\ne i} r_j \tag{3}$$
+
+and (2) is $(1-\frac1G)$ times (3), whatever the rewards are: the own reward stands in the mean with weight $1/G$.
 """
 
 from __future__ import annotations
@@ -29,7 +40,7 @@ def reward_to_go(
     returns = np.zeros(rewards.shape, np.result_type(rewards, gamma))
     following = np.zeros_like(returns[..., 0])
     for t in reversed(range(rewards.shape[-1])):
-        following = np.where(mask[..., t], rewards[..., t] + gamma[..., t] * following, following)
+        following = np.where(mask[..., t], rewards[..., t] + gamma[..., t] * following, following)  # (1)
         returns[..., t] = np.where(mask[..., t], following, 0)
     return returns
 
@@ -58,7 +69,7 @@ def mean_advantages(returns: np.ndarray, groups: np.ndarray) -> np.ndarray:
     r"""Return $r_i - \bar r_{g(i)}$, the mean taken over the whole group of i, itself included; exactly 0 when all are equal."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     deviation = returns - returns[first][group]
-    return deviation - (_sums(group, deviation) / np.bincount(group))[group]
+    return deviation - (_sums(group, deviation) / np.bincount(group))[group]  # (2)
 
 
 def leave_one_out_advantages(
@@ -91,7 +102,7 @@ def leave_one_out_advantages(
         total = _others(weight, members, episodes)
         deviation = returns - returns[first[group] if members is group else 0]  # equal returns become exact zeros
         mean = _others(weight * deviation, members, episodes) / np.where(total == 0, 1, total)
-        result = np.where(total == 0, result, deviation - mean)
+        result = np.where(total == 0, result, deviation - mean)  # (3)
     return result
 
 

@@ -3,9 +3,10 @@ r"""Policies over a finite set of candidate actions, each scored by the likeliho
 In state s candidate a has the score $u_a = w_a\sum_t\ell_{at}$, with $w_a$ = 1 ("sum"), 1/number of tokens ("token_mean") or 1/number of
 words ("word_mean"), and $\pi(a) = e^{u_a}/\sum_{a'}e^{u_{a'}}$. Since $\partial\log\pi(a)/\partial u_{a'} = [a'=a] - \pi(a')$,
 
-$$\frac{\partial}{\partial\ell_{a't}}\,A\log\pi(a) = A\,([a'=a] - \pi(a'))\,w_{a'} :$$
+$$\frac{\partial}{\partial\ell_{a't}}\,A\log\pi(a) = A\,([a'=a] - \pi(a'))\,w_{a'} \tag{1}$$
 
-the tokens of *every* candidate have a coefficient, also of those not taken. Sources: Carta et al. 2023 (2302.02662) (sum);
+
+The tokens of *every* candidate have a coefficient, also of those not taken. Sources: Carta et al. 2023 (2302.02662) (sum);
 Tan et al. 2024 (2401.14151) (the two means).
 
 A candidate without tokens is none: π = 0 and coefficients 0. A state without candidates has coefficients 0.
@@ -89,7 +90,7 @@ def taken_action(score: str = "sum") -> Estimator:
     def coefficients(sets: ActionSets) -> np.ndarray:
         chosen = np.arange(sets.mask.shape[1]) == sets.taken[:, None]
         c = sets.advantages[:, None] * (chosen - np.exp(log_policy(sets, score)))
-        return _to_tokens(sets, c * score_weights(sets, score))
+        return _to_tokens(sets, c * score_weights(sets, score))  # (1)
 
     def surrogate(sets: ActionSets) -> Any:
         log_p = np.take_along_axis(log_policy(sets, score), sets.taken[:, None], axis=1)[:, 0]

@@ -1,7 +1,16 @@
 r"""Advantages from a value function, and the gradient over all actions.
 
-With any V (a function of the context alone) $E[\sum_t (G_t - V_t)\nabla\ell_t] = \nabla J$. Bootstrapping replaces what is still to come
-by V, and is right only as far as V is.
+With any V (a function of the context alone, and so a baseline)
+
+$$E\Big[\sum_t (G_t - V_t)\,\nabla\ell_t\Big] = \nabla J, \qquad c_{it} = \frac1N\,(G_{it} - V_{it}) \tag{1}$$
+
+Bootstrapping replaces what is still to come by V, and is right only as far as V is
+(:func:`minillm.estimators.advantages.gae`). The expectation over the next token need not be sampled: since
+$\sum_v\pi_v\,\nabla\log\pi_v\,Q_v = E[Q\,\nabla\ell_t]$ in each context,
+
+$$C_{itv} = \frac1N\,\pi_v\,Q_v \tag{2}$$
+
+has the same expectation and less variance.
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ def value_baseline(gamma: float = 1.0) -> Estimator:
     """Return reward-to-go minus the learned value of the context; with γ < 1 it has no objective."""
     return Estimator(
         "value_baseline", "∇J" if gamma == 1 else "no gradient of any function", "c[i,t] = (G[i,t] − V[i,t]) / N",
-        "Sutton et al. 2000, theorem 1", *constant(lambda batch: to_go(batch, gamma) - batch.given("values")),
+        "Sutton et al. 2000, theorem 1", *constant(lambda batch: to_go(batch, gamma) - batch.given("values")),  # (1)
         factor=unbiased if gamma == 1 else None, needs=("values",),
     )  # fmt: skip
 
@@ -60,7 +69,7 @@ def all_action() -> Estimator:
 
     def terms(batch: Batch) -> np.ndarray:
         p = np.where(batch.mask[..., None], np.exp(batch.given("full_log_probs")), 0)
-        return per_episode(batch)[..., None] * p * np.where(p != 0, batch.given("q"), 0)
+        return per_episode(batch)[..., None] * p * np.where(p != 0, batch.given("q"), 0)  # (2)
 
     def surrogate(batch: Batch) -> Any:
         return terms(batch).sum()

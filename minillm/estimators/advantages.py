@@ -105,13 +105,17 @@ def next_values(batch: Batch) -> np.ndarray:
 
 
 def gae(batch: Batch, gamma: float = 1.0, lam: float = 0.95) -> np.ndarray:
-    r"""Return $\hat A_t = \sum_l(\gamma\lambda)^l\,\delta_{t+l}$ (N, T), $\delta_t = r_t + \gamma V_{t+1} - V_t$.
+    r"""Return generalised advantages (N, T): Schulman et al. 2016, eq. 16.
 
-    Schulman et al. 2016, eq. 16. With λ = 1 the values telescope, and $\hat A_t = \sum_l\gamma^l r_{t+l} + \gamma^{T-t}V_T - V_t$,
+    $$\delta_t = r_t + \gamma V_{t+1} - V_t \tag{1}$$
+
+    $$\hat A_t = \sum_l(\gamma\lambda)^l\,\delta_{t+l} \tag{2}$$
+
+    With λ = 1 the values telescope, and $\hat A_t = \sum_l\gamma^l r_{t+l} + \gamma^{T-t}V_T - V_t$,
     where $V_T$ is ``last_values``.
     """
-    delta = batch.given("rewards") + gamma * next_values(batch) - batch.given("values")
-    return reward_to_go(delta, batch.mask, gamma * lam)
+    delta = batch.given("rewards") + gamma * next_values(batch) - batch.given("values")  # (1)
+    return reward_to_go(delta, batch.mask, gamma * lam)  # (2)
 
 
 def vtrace(batch: Batch, gamma: float, lam: float, rho_bar: float, c_bar: float) -> np.ndarray:

@@ -1,8 +1,29 @@
 r"""Methods for several updates from one batch: PPO and its relatives without a critic.
 
-The ratio $\rho_{it} = \pi_\theta/\pi_{old}$ is that of a token, or for GSPO of the sequence. It is exactly 1 before the first update.
-What then distinguishes GRPO, DAPO, CISPO and GSPO from ``mean_baseline`` are a length and a standard deviation, and these make them the
-gradient of nothing. KL terms of the papers are apart: see :mod:`minillm.estimators.kl` and :mod:`minillm.estimators.combining`.
+The ratio $\rho_{it} = \pi_\theta/\pi_{old}$ is that of a token, or for GSPO of the sequence. The derivative of PPO's
+$\min(\rho A, \mathrm{clip}(\rho)A)$ by $\log\rho$, and so the coefficient, is
+
+$$c_{it} = \frac1N\,\rho_{it}A_{it}, \quad\text{or } 0 \text{ if } A > 0 \text{ and } \rho > 1+\epsilon, \text{ or } A < 0 \text{ and }
+  \rho < 1-\epsilon \tag{1}$$
+
+Before the first update every ratio is exactly 1 and nothing is clipped. There GRPO is
+
+$$c_{it} = \frac1{N\,|o_i|}\cdot\frac{R_i - \bar R}{\mathrm{std}(R)} \tag{2}$$
+
+**Why GRPO does not estimate** $\nabla J$. Take its parts one at a time, one prompt, groups of G.
+
+1. The *mean* with the own reward in it costs the factor $1-\frac1G$ (:mod:`minillm.estimators.reinforce`): harmless, ``dr_grpo``.
+2. The *length* $|o_i|$. Without the standard deviation $E[\hat g] = (1-\frac1G)\big(\nabla E[R/|o|] - J\,\nabla E[1/|o|]\big)$: the baseline
+   is divided by the length, too, and no longer drops out. $J\,\nabla L$ with $L = E[1/|o|]$ has the Jacobian
+   $\nabla L\,\nabla J^\top + J\,\nabla^2L$, which is not symmetric unless $\nabla J$ and $\nabla L$ are parallel. A Hessian is
+   symmetric: so this is the gradient of no function at all. A long answer is rewarded, and punished, less for each token.
+3. The *standard deviation* is computed from the same rewards. For two rewards, 0 and 1, $E[\hat g]$ is a function of J times
+   $\nabla J$ (for large G it is $\nabla J/\sqrt{J(1-J)}$): a gradient, of another objective for each prompt. For three rewards and
+   more it is none.
+
+What distinguishes DAPO, CISPO and GSPO is a length and the standard deviation again: each is the gradient of nothing. ``minillm explain
+grpo`` measures it: the asymmetry of the Jacobian of $E[\hat g]$, which is 0 for every gradient. KL terms of the papers are apart: see
+:mod:`minillm.estimators.kl` and :mod:`minillm.estimators.combining`.
 """
 
 from __future__ import annotations
@@ -32,16 +53,19 @@ def ppo_clip(epsilon: float = 0.2, gamma: float = 1.0, lam: float = 0.95) -> Est
     return Estimator(
         "ppo_clip", "∇ of the clipped surrogate of the old policy's contexts (at θ = θ_old: gae's)",
         "c[i,t] = ρA / N, 0 where A > 0 and ρ > 1+ε or A < 0 and ρ < 1−ε", "Schulman et al. 2017, eq. 7 and 11",
-        *token_level(lambda batch: gae(batch, gamma, lam), ppo_clipped(1 - epsilon, 1 + epsilon)), needs=("values",),
+        *token_level(lambda batch: gae(batch, gamma, lam), ppo_clipped(1 - epsilon, 1 + epsilon)), needs=("values",),  # (1)
     )  # fmt: skip
 
 
 def grpo(epsilon: float = 0.2, ddof: int = 1) -> Estimator:
-    """Return GRPO: rewards normalised in their group, mean over each sequence, then over sequences; the paper adds 0.04·KL (k3)."""
+    r"""Return GRPO: rewards normalised in their group, mean over each sequence, then over sequences; the paper adds 0.04·KL (k3).
+
+    It does not estimate $\nabla J$, nor the gradient of anything: the length and the standard deviation see to that.
+    """
     return Estimator(
         "grpo", NOTHING, "c[i,t] = ρA / (N·|o_i|) unless clipped, A = (R_i − mean) / std of the group",
         "Shao et al. 2024 (2402.03300), eq. 3 and section 4.1.2",
-        *token_level(normalised(ddof), ppo_clipped(1 - epsilon, 1 + epsilon), sequence_mean), coupled=True,
+        *token_level(normalised(ddof), ppo_clipped(1 - epsilon, 1 + epsilon), sequence_mean), coupled=True,  # (2)
     )  # fmt: skip
 
 

@@ -1,8 +1,16 @@
 r"""Importance weights: episodes of an old policy, the gradient at the current one.
 
 For an episode τ of $\pi_{old}$, $J(\theta) = E_{old}[\rho(\tau)\,R]$ with $\rho(\tau) = \prod_t\pi_\theta/\pi_{old}$, for every θ.
-So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. A reward depends on no token after it, so the product may stop
-at its decision (Precup, Sutton & Singh 2000). A product over one token alone forgets that the contexts are the old policy's.
+So the gradient of $F = \frac1N\sum_i\rho_iR_i$ has expectation ∇J. With $\partial\rho_i/\partial\ell_{it} = \rho_i$
+
+$$c_{it} = \frac1N\,\rho_i\,R_i \tag{1}$$
+
+A reward depends on no token after it, so the product may stop at its decision k (Precup, Sutton & Singh 2000); $\ell_{it}$ is in all
+products from its own decision on:
+
+$$F = \frac1N\sum_{ik}\rho_{i,0:k}\,r_{ik}, \qquad c_{it} = \frac1N\sum_{k\ge k(t)}\rho_{i,0:k}\,r_{ik} \tag{2}$$
+
+A product over one token alone forgets that the contexts are the old policy's.
 """
 
 from __future__ import annotations
@@ -31,7 +39,7 @@ def is_sequence() -> Estimator:
     """Return the weight of the whole episode."""
     return Estimator(
         "is_sequence", "∇J", "c[i,t] = Π_s ρ[i,s]·R_i / N", "Precup, Sutton & Singh 2000",
-        *sequence_level(Batch.total_rewards, RATIO), factor=unbiased, off_policy=True,
+        *sequence_level(Batch.total_rewards, RATIO), factor=unbiased, off_policy=True,  # (1)
     )  # fmt: skip
 
 
@@ -67,7 +75,7 @@ def is_decision() -> Estimator:
     def coefficients(batch: Batch) -> np.ndarray:
         terms, turns = per_decision(batch)
         following = np.add.accumulate(terms[:, ::-1], axis=1)[:, ::-1]
-        return np.where(batch.mask, per_episode(batch) * np.take_along_axis(following, turns, axis=1), 0)
+        return np.where(batch.mask, per_episode(batch) * np.take_along_axis(following, turns, axis=1), 0)  # (2)
 
     def surrogate(batch: Batch) -> Any:
         return (per_episode(batch) * per_decision(batch)[0]).sum()

@@ -2,11 +2,15 @@ r"""KL to a reference policy: three estimators of its value, and what each is as
 
 With $x = \log\pi/\pi_{ref}$ of what was sampled, a token or a whole sequence (Schulman 2020),
 
-$$k_1 = x, \qquad k_2 = x^2/2, \qquad k_3 = e^{-x} - 1 + x .$$
+$$k_1 = x, \qquad k_2 = x^2/2, \qquad k_3 = e^{-x} - 1 + x \tag{1}$$
 
-*In the loss* k is differentiated: the coefficient is $-\beta k'(x)$, and $k_1' = 1$, $k_2' = x$, $k_3' = 1 - e^{-x}$. *In the reward* k is a
-number that the score multiplies: $-\beta k(x)$. Because $E[\nabla\ell] = 0$, $\nabla KL(\pi\|\pi_{ref}) = E[x\,\nabla\ell]$ and
-$E[e^{-x}\nabla\ell] = \sum\pi_{ref}\nabla\log\pi = -\nabla KL(\pi_{ref}\|\pi)$:
+each of expectation $KL(\pi\|\pi_{ref})$ but $k_2$, which is so to second order. *In the loss* k is differentiated: the coefficient is
+$-\beta k'(x)$,
+
+$$k_1' = 1, \qquad k_2' = x, \qquad k_3' = 1 - e^{-x} \tag{2}$$
+
+*In the reward* k is a number that the score multiplies: $-\beta k(x)$. Because $E[\nabla\ell] = 0$,
+$\nabla KL(\pi\|\pi_{ref}) = E[x\,\nabla\ell]$ and $E[e^{-x}\nabla\ell] = \sum\pi_{ref}\nabla\log\pi = -\nabla KL(\pi_{ref}\|\pi)$:
 
 * $k_1$ in the loss has expectation 0, whatever the two policies are; $k_1$ in the reward is ∇KL, and so is $k_2$ in the loss;
 * $k_3$ in the loss is the gradient of the KL the other way round;
@@ -30,12 +34,16 @@ from minillm.estimators.estimator import Estimator, register
 from minillm.estimators.forms import Form, per_episode, sequence_level, token_level
 from minillm.estimators.weights import Weight
 
-KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # (1)
     "k1": lambda x: x,
     "k2": lambda x: x**2 / 2,
     "k3": lambda x: np.expm1(-x) + x,
 }
-DERIVATIVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"k1": np.ones_like, "k2": lambda x: x, "k3": lambda x: -np.expm1(-x)}
+DERIVATIVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # (2)
+    "k1": np.ones_like,
+    "k2": lambda x: x,
+    "k3": lambda x: -np.expm1(-x),
+}
 INTEGRALS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "k1": lambda x: x**2 / 2,
     "k2": lambda x: x**3 / 6,

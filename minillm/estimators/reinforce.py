@@ -1,8 +1,34 @@
 r"""REINFORCE and its baselines: coefficients that do not depend on the current log-probabilities.
 
-$\nabla J = E[R\,\nabla\log p(b)] = E\big[\sum_t (R - b)\,\nabla\ell_t\big]$ for a sample b from p, hence the coefficient $(R_i-b_i)/N$.
-A reward that came before token t has no covariance with $\nabla\ell_t$ and may be left out: reward-to-go. Neither it nor a baseline
-need lower the variance; on the bed of ``lab`` reward-to-go raises it from 2.377 to 2.421.
+**REINFORCE.** $J = \sum_b p(b)\,R(b)$, and $\nabla p = p\,\nabla\log p$, so $\nabla J = E[R\,\nabla\log p(b)]$ for b drawn from p. With
+$\log p(b) = \sum_t\ell_t$ the mean over N episodes has the coefficients
+
+$$c_{it} = R_i/N \tag{1}$$
+
+**A baseline** $b_i$ may be subtracted, $c_{it} = (R_i-b_i)/N$, if it does not depend on episode i: $E[\nabla\log p] = \sum_b\nabla p =
+\nabla 1 = 0$, so $E[b_i\,\nabla\log p(b_i)] = E[b_i]\cdot 0$. A number that is known before sampling is one.
+
+**Leave-one-out** (REINFORCE-LOO, RLOO) takes the mean reward of the *other* episodes of the group, which are drawn independently:
+
+$$c_{it} = \frac1N\Big(R_i - \frac1{G-1}\sum_{j\ne i}R_j\Big) \tag{2}$$
+
+It estimates $\nabla J$ itself, without bias, for every group size $G \ge 2$: no factor, no other objective.
+
+**The mean of the group** has the own reward in it with weight $1/G$. Since $R_i - \bar R = (1-\frac1G)(R_i - \text{mean of the others})$,
+
+$$c_{it} = \frac1N\,(R_i - \bar R) \tag{3}$$
+
+estimates $(1-\frac1G)\,\nabla J$: the direction is right, the length is not.
+
+**Reward-to-go.** A reward $r_s$ that came before token t is fixed when t is drawn, so $E[r_s\,\nabla\ell_t] = 0$ and it may be left out:
+
+$$c_{it} = \frac1N\sum_{s\ge t}\gamma^{s-t}\,r_{is}, \qquad \gamma = 1 \tag{4}$$
+
+Neither it nor a baseline need lower the variance: ``minillm estimators`` prints what each has on a bed of 15 episodes.
+
+**Over a set** of distinct actions nothing is sampled, and the probability stands in the coefficient (``expected_reward``):
+
+$$c_{it} = R_i\,p(b_i) \tag{5}$$
 """
 
 from __future__ import annotations
@@ -29,7 +55,7 @@ def shrunk(G: int) -> float:
 def reinforce() -> Estimator:
     """Return REINFORCE with the total return and no baseline."""
     return Estimator(
-        "reinforce", "∇J", "c[i,t] = R_i / N", "Williams 1992, eq. 11", *constant(Batch.total_rewards), factor=unbiased,
+        "reinforce", "∇J", "c[i,t] = R_i / N", "Williams 1992, eq. 11", *constant(Batch.total_rewards), factor=unbiased,  # (1)
     )  # fmt: skip
 
 
@@ -37,7 +63,7 @@ def reward_to_go(gamma: float = 1.0) -> Estimator:
     r"""Return REINFORCE with $\sum_{s\ge t}\gamma^{s-t}r_s$; with γ < 1 it has no objective (the factor $\gamma^t$ is left out)."""
     return Estimator(
         "reward_to_go", "∇J" if gamma == 1 else "no gradient of any function", "c[i,t] = Σ_{s≥t} γ^(s−t) r[i,s] / N",
-        "Williams 1992; Sutton et al. 2000, theorem 1; γ < 1: Nota & Thomas 2020", *constant(lambda batch: to_go(batch, gamma)),
+        "Williams 1992; Sutton et al. 2000, theorem 1; γ < 1: Nota & Thomas 2020", *constant(lambda batch: to_go(batch, gamma)),  # (4)
         factor=unbiased if gamma == 1 else None,
     )  # fmt: skip
 
@@ -57,15 +83,15 @@ def mean_baseline() -> Estimator:
     """
     return Estimator(
         "mean_baseline", "(1−1/G)·∇J", "c[i,t] = (R_i − mean of the group's R) / N", "Liu et al. 2025 (2503.20783)",
-        *constant(lambda batch: mean_advantages(batch.total_rewards(), batch.groups)), factor=shrunk, coupled=True,
+        *constant(lambda batch: mean_advantages(batch.total_rewards(), batch.groups)), factor=shrunk, coupled=True,  # (3)
     )  # fmt: skip
 
 
 def rloo() -> Estimator:
-    """Return REINFORCE minus the mean of the group's others."""
+    r"""Return REINFORCE minus the mean of the group's others: REINFORCE-LOO. It estimates $\nabla J$, exactly, for every G ≥ 2."""
     return Estimator(
         "rloo", "∇J", "c[i,t] = (R_i − mean of the group's other R) / N", "Kool et al. 2019, eq. 8; Ahmadian et al. 2024, eq. 7",
-        *constant(lambda batch: leave_one_out_advantages(batch.total_rewards(), batch.groups)), factor=unbiased, coupled=True,
+        *constant(lambda batch: leave_one_out_advantages(batch.total_rewards(), batch.groups)), factor=unbiased, coupled=True,  # (2)
     )  # fmt: skip
 
 
@@ -99,7 +125,7 @@ def expected_reward() -> Estimator:
     return Estimator(
         "expected_reward", "∇J over a set of distinct actions; over samples ∇Σ½R·p²", "c[i,t] = R_i·p(b_i)",
         "minillm.objectives.expected_reward",
-        lambda batch: np.where(batch.mask, (batch.total_rewards() * p(batch))[:, None], 0),
+        lambda batch: np.where(batch.mask, (batch.total_rewards() * p(batch))[:, None], 0),  # (5)
         lambda batch: (batch.total_rewards() * p(batch)).sum(),
     )  # fmt: skip
 

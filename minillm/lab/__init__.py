@@ -13,7 +13,7 @@
     oracle         test cases as data, for any other framework
     gates          what gradients must hold, measured: ``minillm check``
 
-Nothing outside of this package and the command line imports it.
+Nothing outside of this package, the lessons and the command line imports it.
 """
 
 from minillm.lab.gradcheck import GradientReport, check_gradient

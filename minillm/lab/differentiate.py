@@ -3,16 +3,22 @@ r"""Derivatives without a backward pass: by complex step where the function allo
 **Complex step.** For $f$ holomorphic and real on real arguments,
 $f(x+ihv) = f(x) + ih\,f'(x)v - \tfrac{h^2}{2}f''(x)[v,v] - \dots$, so
 
-$$\frac{\operatorname{Im} f(x+ihv)}{h} = f'(x)\,v + O(h^2) .$$
+$$\frac{\operatorname{Im} f(x+ihv)}{h} = f'(x)\,v + O(h^2) \tag{1}$$
 
 Nothing is subtracted, so $h$ may be so small ($10^{-20}$ here) that the error term vanishes below rounding: the
 result is right to the last digits with no step to choose (Squire & Trapp 1998, SIAM Review 40(1)). The function must
 not use abs, conj, real parts or comparisons of values that depend on $x$. Applied to a *gradient* the same line is an
 exact Hessian–vector product.
 
-**Differences.** Central differences have error terms in even powers of $h$, $D(h) = f'v + c_2h^2 + c_4h^4 + \dots$,
-and lose $\epsilon|f|/h$ to rounding. Richardson's extrapolation
-$D_{k+1}(h) = \big(4^k D_k(h/2) - D_k(h)\big)/(4^k-1)$ removes one term at a time. (SciPy's ``scipy.differentiate``
+**Differences.** Central differences have error terms in even powers of $h$,
+
+$$D_1(h) = \frac{f(x+hv)-f(x-hv)}{2h} = f'v + c_2h^2 + c_4h^4 + \dots \tag{2}$$
+
+and lose $\epsilon|f|/h$ to rounding, for two nearly equal numbers are subtracted. Richardson's extrapolation
+
+$$D_{k+1}(h) = \frac{4^k D_k(h/2) - D_k(h)}{4^k-1} \tag{3}$$
+
+removes one term at a time. (SciPy's ``scipy.differentiate``
 wants a function that is vectorised over its steps; a model's loss is not.)
 """
 
@@ -45,7 +51,7 @@ def complex_step(f: Function, x: np.ndarray, v: np.ndarray, h: float = STEP) -> 
     -------
     ndarray of the shape of f(x)
     """
-    return np.asarray(f(x + 1j * (h * v))).imag / h
+    return np.asarray(f(x + 1j * (h * v))).imag / h  # (1)
 
 
 def complex_gradient(f: Function, x: np.ndarray, h: float = STEP) -> np.ndarray:
@@ -176,9 +182,9 @@ def _differences(f: Function, x: np.ndarray, v: np.ndarray, h: float, levels: in
     table: list[list[np.ndarray]] = []
     for i in range(levels):
         step = h / 2**i
-        row = [(np.asarray(f(x + step * v)) - np.asarray(f(x - step * v))) / (2 * step)]
+        row = [(np.asarray(f(x + step * v)) - np.asarray(f(x - step * v))) / (2 * step)]  # (2)
         for k in range(1, i + 1):
-            row.append((4**k * row[k - 1] - table[i - 1][k - 1]) / (4**k - 1))
+            row.append((4**k * row[k - 1] - table[i - 1][k - 1]) / (4**k - 1))  # (3)
         table.append(row)
     return table
 

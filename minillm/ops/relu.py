@@ -1,7 +1,14 @@
 r"""The rectifier, ``relu``: $y = \max(x, 0)$ (Nair & Hinton 2010).
 
-Backward. $y' = 1$ for $x > 0$ and 0 for $x < 0$. At 0 there is no derivative; the rule is $y'(0) = 0$, one of the subgradients.
-A complex $x$ is sorted by its real part: off the imaginary axis that is holomorphic, with the same derivative. Kept: $y'$.
+$$y = x\,[x > 0] \tag{1}$$
+
+Backward. The bracket is constant wherever it has a derivative, so
+
+$$y' = [x > 0] \tag{2}$$
+
+and $\bar x = \bar y\,y'$. At 0 there is no derivative; the rule is $y'(0) = 0$, one of the subgradients $[0, 1]$ of the convex $y$.
+A complex $x$ is sorted by its real part: off the imaginary axis that is holomorphic, with the same derivative. Cost: one comparison
+an entry. Kept: $y'$.
 """
 
 import numpy as np
@@ -27,4 +34,5 @@ def relu(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray | Non
         The derivative $y'(x)$.
     """
     positive = x.real > 0
-    return np.where(positive, x, 0), positive.astype(x.dtype) if keep else None
+    y = np.where(positive, x, 0)  # (1)
+    return y, positive.astype(x.dtype) if keep else None  # (2)

@@ -1,6 +1,13 @@
-r"""SiLU, also called swish: $y = x\,\sigma(x)$ with $\sigma(x) = 1/(1+e^{-x})$ (Elfwing et al. 2017, arXiv:1702.03118, eq. 3).
+r"""SiLU, also called swish: $y = x\,\sigma(x)$ with the logistic $\sigma$ (Elfwing et al. 2017, arXiv:1702.03118, eq. 3).
 
-Backward. $\sigma' = \sigma\,(1-\sigma)$, hence $y' = \sigma + x\,\sigma\,(1-\sigma)$. Kept: $y'$.
+$$y = x\,\sigma(x), \qquad \sigma(x) = \frac1{1+e^{-x}} \tag{1}$$
+
+Backward. $\sigma' = e^{-x}/(1+e^{-x})^2 = \sigma\,(1-\sigma)$, so the product rule gives
+
+$$y' = \sigma + x\,\sigma\,(1-\sigma) = \sigma + y\,(1-\sigma) \tag{2}$$
+
+and $\bar x = \bar y\,y'$. Below $x \approx -1.28$ the slope is negative: $y$ is not monotone. Cost: one exponential an entry, in the
+forward; there $y'$ is computed too, and is all that is kept.
 
 In real dtypes $e^{-x}$ may overflow to infinity, and $1/(1+\infty) = 0$ is exact. A complex exponential must stay finite, so there the
 real part of $x$ is bounded from below first, where $\sigma$ is smaller than the square of the smallest relative step.
@@ -38,7 +45,7 @@ def silu(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray | Non
             np.exp(s, out=s)
         s += 1
         np.reciprocal(s, out=s)  # σ(x)
-        np.multiply(x[rows], s, out=y[rows])
+        np.multiply(x[rows], s, out=y[rows])  # (1)
         if derivative is not None:
-            np.add(s, y[rows] * (1 - s), out=derivative[rows])  # σ + x·σ·(1−σ)
+            np.add(s, y[rows] * (1 - s), out=derivative[rows])  # (2) σ + x·σ·(1−σ)
     return y, derivative

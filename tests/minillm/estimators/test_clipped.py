@@ -3,8 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from minillm.estimators import ESTIMATORS, Batch
+from minillm.estimators import ESTIMATORS, Batch, Estimator
+from minillm.estimators.advantages import group_normalised
 from minillm.estimators.clipped import cispo, dapo, dr_grpo, grpo, gspo, ppo_clip, reinforce_plus_plus
+from minillm.estimators.forms import constant, per_episode, sequence_mean
+from minillm.lab.moments import field, moments
+from minillm.lab.setting import settings
+from minillm.lab.statistics import asymmetry
+from minillm.returns import mean_advantages
 
 
 def batch_of(rho, rewards, lengths, **fields):
@@ -95,3 +101,29 @@ def test_what_is_labelled_so_is_no_gradient(name, bed):
 def test_every_option_changes_a_coefficient(make, options, random_batch):
     batches = [random_batch(seed, N=8) for seed in range(5)]
     assert any((make(**options).coefficients(batch) != make().coefficients(batch)).any() for batch in batches)
+
+
+def group_mean(scale, weight=lambda batch: mean_advantages(batch.total_rewards(), batch.groups)):
+    return Estimator("part of grpo", "", "", "", *constant(weight, scale), coupled=True)
+
+
+@pytest.mark.parametrize("G", [2, 3])
+def test_the_length_alone_makes_grpo_no_gradient(G):
+    setting = settings()[0]
+    bed, lengths = setting.bed, setting.bed.mask.sum(axis=1)
+    gradient = lambda f: setting.gradient_of(lambda table: (setting.probabilities(table) * f).sum())  # noqa: E731
+    expected = (1 - 1 / G) * (gradient(bed.returns / lengths) - setting.J * gradient(1 / lengths))
+    by_length = group_mean(sequence_mean)
+    np.testing.assert_allclose(moments(setting, by_length, G).mean, expected, atol=1e-14)
+    assert asymmetry(field(setting, by_length, G), setting.theta, 4) > 0.1
+
+
+@pytest.mark.parametrize("G", [2, 3])
+def test_the_standard_deviation_alone_makes_no_gradient_of_three_rewards_but_one_of_two(G):
+    many = settings()[0]
+    rewards = np.where(many.bed.mask, 0, many.bed.rewards)
+    rewards[np.arange(len(rewards)), many.bed.mask.sum(axis=1) - 1] = many.bed.returns > 0.5
+    two = dataclasses.replace(many, bed=dataclasses.replace(many.bed, rewards=rewards))
+    by_deviation = group_mean(per_episode, lambda batch: group_normalised(batch.total_rewards(), batch.groups))
+    assert asymmetry(field(many, by_deviation, G), many.theta, 4) > 0.1
+    assert asymmetry(field(two, by_deviation, G), two.theta, 4) < 1e-14

@@ -1,0 +1,43 @@
+"""Code without docstrings; numbers of equations in docstrings and comments."""
+
+from minillm.lessons.code import code_of, code_tags, equation_tags, place_of
+from minillm.ops import linear
+
+SOURCE = r'''r"""Title.
+
+$$y = x \tag{1}$$
+$$z = y \tag{12}$$
+"""
+def f(x):
+    r"""One $$w = z \tag{3}$$"""
+    y = x  # (1) and (12), not .sum(0)
+    return y, "# (4)"  # shape (T, 2)
+'''
+
+
+def documented(x):
+    """Return it.
+
+    Twice.
+    """
+    return x, x  # both
+
+
+def bare(x):
+    return x
+
+
+def test_tags():
+    assert equation_tags(SOURCE) == ["1", "12", "3"]
+    assert code_tags(SOURCE) == {8: ["1", "12"]}
+
+
+def test_code_has_no_docstring():
+    assert code_of(documented) == "def documented(x):\n    return x, x  # both"
+    assert code_of(bare) == "def bare(x):\n    return x"
+
+
+def test_place():
+    assert place_of(linear).startswith("minillm/ops/linear.py:")
+    with open(place_of(linear).split(":")[0]) as file:
+        assert file.readlines()[int(place_of(linear).split(":")[1]) - 1].startswith("def linear")
