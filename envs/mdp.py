@@ -124,10 +124,20 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
+    def _column(self) -> tuple[int, np.ndarray] | None:
+        """A column in which the action strings all differ, and the index of the action by its code point there."""
+        codes = self.action_texts.view(np.uint32).reshape(self.invalid, -1)
+        for column, points in enumerate(codes.T):
+            if len(np.unique(points)) == self.invalid:
+                numbers = np.zeros(int(points.max()) + 1, dtype=np.intp)
+                numbers[points] = np.arange(self.invalid)
+                return column, numbers
+        return None
+
+    @cached_property
     def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
         order = np.argsort(self.action_texts)
-        order = np.append(order, order[-1])  # what sorts after the last string is compared with it, and differs
-        return order, self.action_texts[order]
+        return np.append(order, order[-1]), self.action_texts[order]  # what sorts after the last string is none of them
 
     def action_index(self, texts) -> np.ndarray:
         r"""Return the index of each action string, A for every string that is not canonical.
@@ -143,10 +153,8 @@ class ExactMDP:
             If an entry is not a string.
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
-            order, canonical = self._sorted_actions
-            place = canonical[:-1].searchsorted(texts)
-            found = order.take(place)
-            found[canonical.take(place) != texts] = self.invalid
+            found = self._nearest_action(texts)
+            found[self.action_texts.take(found) != texts] = self.invalid
             return found
         numbers, invalid = self.action_numbers, self.invalid
         if isinstance(texts, str):
@@ -157,9 +165,17 @@ class ExactMDP:
                     raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
         return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
 
+    def _nearest_action(self, texts: np.ndarray) -> np.ndarray:
+        """The only action that each string can be: by one of its characters if that tells them apart, or by order."""
+        if self._column and texts.dtype == self.action_texts.dtype and texts.flags.c_contiguous:
+            column, numbers = self._column
+            return numbers.take(texts.view(np.uint32)[column :: texts.itemsize // 4], mode="clip")
+        order, canonical = self._sorted_actions
+        return order.take(canonical.searchsorted(texts))
+
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
-        return np.searchsorted(self.start_cumulative, u, side="right")
+        return self.start_cumulative.searchsorted(u, side="right")
 
     def step(self, states: np.ndarray, actions: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""Return (next states, rewards): outcome $k$ is the first whose cumulative probability exceeds $u$.
@@ -170,8 +186,9 @@ class ExactMDP:
         u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
         """
         thresholds, successors, rewards = self._flat
-        pair = states * (self.invalid + 1) + actions
-        place = pair * self.successors.shape[-1]
+        pair = states * (self.invalid + 1)
+        pair += actions
+        place = pair * self.successors.shape[-1] if len(thresholds) else pair
         for threshold in thresholds:
             place += threshold.take(pair) <= u
         return successors.take(place), rewards.take(place)

@@ -19,6 +19,7 @@ import numpy as np
 GAMMA = 0x9E3779B97F4A7C15
 OFFSET = 0xD1B54A32D192ED03
 MASK = (1 << 64) - 1
+_ROUNDS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(27)), (np.uint64(0x94D049BB133111EB), np.uint64(31))
 
 
 def check_seed(seed: int | None) -> int | None:
@@ -47,9 +48,13 @@ def seed_word(seed: int | None) -> int:
 
 def mix(z: np.ndarray) -> np.ndarray:
     """Return SplitMix64's finaliser of an array of uint64 (a bijection of the 64-bit words)."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    shifted = z >> np.uint64(30)
+    z = z ^ shifted
+    for factor, shift in _ROUNDS:
+        z *= factor
+        np.right_shift(z, shift, out=shifted)
+        z ^= shifted
+    return z
 
 
 def stream_keys(word: int, environments: np.ndarray) -> np.ndarray:
@@ -61,17 +66,18 @@ def stream_keys(word: int, environments: np.ndarray) -> np.ndarray:
 def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
     r"""Return $u_{i,d}$ in $[0, 1)$ (float64, multiples of $2^{-53}$) for uint64 arrays of keys and draws."""
     bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
-    return (bits >> np.uint64(11)) * 2.0**-53
+    bits >>= np.uint64(11)
+    return bits.view(np.int64) * 2.0**-53
 
 
-def stream(key: np.ndarray, block: int = 1024) -> Iterator[float]:
+def stream(key: np.ndarray, block: int = 2048) -> Iterator[float]:
     """Yield the numbers of one stream as Python floats, for a key of shape (1,); they are computed by the block."""
     draws = (np.arange(b * block, (b + 1) * block, dtype=np.uint64) for b in count())
     return chain.from_iterable(uniforms(key, d).tolist() for d in draws)
 
 
 class Streams:
-    """The streams of n environments, each at its own draw; numbers are computed for `BLOCK` draws at a time.
+    """The streams of n environments, each at its own draw; numbers are computed for a block of draws at a time.
 
     Parameters
     ----------
@@ -79,26 +85,31 @@ class Streams:
     n : int
     """
 
-    BLOCK = 32
+    SIZE = 1 << 13  # numbers in a block, at most: temporaries of this size stay in the cache
 
     def __init__(self, word: int, n: int):
-        self._keys, self._draws = stream_keys(word, np.arange(n))[:, None], np.zeros((n, 1), dtype=np.uint64)
-        self._first = np.arange(n) * self.BLOCK
-        self._place = self._first.copy()
+        self._n, self._block = n, max(1, min(128, self.SIZE // n))
+        self._keys, self._draws = stream_keys(word, np.arange(n)), np.zeros(n, dtype=np.uint64)
         self._fill()
 
     def _fill(self) -> None:
-        self._draws = self._draws + (self._place - self._first)[:, None].astype(np.uint64)
-        self._u = uniforms(self._keys, self._draws + np.arange(self.BLOCK, dtype=np.uint64)).ravel()
-        self._place, self._used = self._first.copy(), 0
+        """Compute the numbers (block, n) that come next; while all rows are at the same draw, they share its hash."""
+        first = self._draws[:1] if (self._draws == self._draws[0]).all() else self._draws
+        self._u = uniforms(self._keys, first + np.arange(self._block, dtype=np.uint64)[:, None])
+        self._u.flags.writeable = False
+        self._used, self._place = 0, None
 
     def peek(self) -> np.ndarray:
-        """Return the next number of each stream without moving on."""
-        return self._u.take(self._place)
+        """Return the next number of each stream, read-only, without moving on."""
+        return self._u[self._used] if self._place is None else self._u.take(self._place)
 
     def skip(self, rows: np.ndarray | None = None) -> None:
         """Move each stream (or the rows of a bool mask) on by one."""
-        self._place += 1 if rows is None else rows
+        if rows is not None and self._place is None:
+            self._place = np.arange(self._used * self._n, (self._used + 1) * self._n)
+        if self._place is not None:
+            self._place += self._n if rows is None else self._n * rows
         self._used += 1
-        if self._used >= self.BLOCK:
+        if self._used == self._block:
+            self._draws += np.uint64(self._block) if self._place is None else (self._place // self._n).astype(np.uint64)
             self._fill()

@@ -35,7 +35,7 @@ class VectorEnv:
         if autoreset not in AUTORESET:
             raise ValueError(f"autoreset must be one of {AUTORESET}, got {autoreset!r}")
         self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, int(n), autoreset
-        self._states, self._time = np.full(n, -1), np.zeros(n, dtype=int)
+        self._states, self._clock, self._end = np.full(n, -1), 0, np.zeros(n, dtype=int)  # the episode ends at this clock
         self._done = np.ones(n, dtype=bool)
         self._seed(seed)
 
@@ -79,7 +79,7 @@ class VectorEnv:
         return np.repeat(starts[::group], group)
 
     def _begin(self, rows: np.ndarray, starts: np.ndarray) -> None:
-        self._states[rows], self._time[rows], self._done[rows] = starts, 0, False
+        self._states[rows], self._end[rows], self._done[rows] = starts, self._clock + self.mdp.horizon, False
 
     def step(self, actions: Sequence[str] | np.ndarray, *, where: np.ndarray | None = None) -> tuple[Any, ...]:
         """Play one action a row and return (observations, rewards, terminated, truncated, info).
@@ -98,12 +98,13 @@ class VectorEnv:
         """
         if len(actions) != self.n:
             raise ValueError(f"expected {self.n} actions, got {len(actions)}")
-        indices = self.mdp.action_index(actions)
-        over = self._done if where is None else self._done & self._mask(where, "where")
+        indices, over, idle = self.mdp.action_index(actions), self._done, None
+        if where is not None:
+            where = self._mask(where, "where")
+            over, idle = over & where, (~where).nonzero()[0]
         ended = over.nonzero()[0]
         if ended.size and (self.autoreset != "next_step" or self._states[ended[0]] < 0):
             raise ResetNeeded(f"{self.id}: row {ended[0]} has no episode under way; reset it first")
-        idle = None if where is None else (~np.asarray(where)).nonzero()[0]
         u = self._streams.peek()
         self._streams.skip(where)
         rewards, terminated, truncated = self._move(indices, u, ended, idle)
@@ -117,13 +118,15 @@ class VectorEnv:
     def _move(self, actions: np.ndarray, u: np.ndarray, ended: np.ndarray, idle: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Play one step, but begin an episode in the rows `ended` and do nothing in the rows `idle`."""
         states, rewards = self.mdp.step(self._states, actions, u)
-        self._time += 1
-        states[ended], rewards[ended], self._time[ended] = self.mdp.start_states(u[ended]), 0.0, 0
+        self._clock += 1
+        if ended.size:
+            states[ended] = self.mdp.start_states(u[ended])
+            rewards[ended], self._end[ended] = 0.0, self._clock + self.mdp.horizon
         if idle is not None:
             states[idle], rewards[idle] = self._states[idle], 0.0
-            self._time[idle] -= 1
+            self._end[idle] += 1
         terminated = self.mdp.terminal.take(states)
-        truncated = (self._time >= self.mdp.horizon) > terminated
+        truncated = (self._end <= self._clock) > terminated
         done = terminated | truncated
         if idle is not None:
             done[idle], terminated[idle], truncated[idle] = self._done[idle], False, False
