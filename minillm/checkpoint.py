@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm.archive import read_arrays
 from minillm.bpe import BPETokenizer
 from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, RunDirectoryError, UserError, require_integer
@@ -27,6 +28,7 @@ from minillm.transformer import GPT
 
 FORMAT = "minillm-checkpoint-1"
 OPTIONS = ("lr", "betas", "eps", "weight_decay")
+ARRAYS = ("meta", "parameters", "adam_m", "adam_v", "adam_t", "reference")
 # What zipfile, NumPy and json raise at a file that somebody else wrote, or wrote half.
 DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, NotImplementedError,
@@ -34,8 +36,9 @@ DAMAGE = (
 )  # fmt: skip
 FILES = (
     "config.json", "metrics.jsonl", "episodes.jsonl", "coefficients.jsonl", "checkpoint.npz", "summary.json", "curve.png",
-    "best.npz", "loss.png", "journal.jsonl", "runs.csv", "table.csv", "compare.json", "compare.png",
+    "best.npz", "loss.png", "metrics.csv", "journal.jsonl", "runs.csv", "table.csv", "compare.json", "compare.png",
 )  # fmt: skip
+EVENTS = "events.out.tfevents."  # what the names of TensorBoard's files begin with
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -53,10 +56,29 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise RunDirectoryError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk; without effect where directories cannot be opened, as on Windows."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what a process that was killed while it wrote a file left beside it."""
+    for path in directory.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -64,8 +86,10 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def save(path: Path, model: GPT, tokenizer: Tokenizer, optimizer: AdamW | None = None, **facts: Any) -> None:
-    """Save a model, its tokenizer and optionally its optimizer; ``facts`` are kept beside them as JSON."""
+def save(
+    path: Path, model: GPT, tokenizer: Tokenizer, optimizer: AdamW | None = None, reference: GPT | None = None, **facts: Any
+) -> None:
+    """Save a model, its tokenizer and optionally its optimizer and a reference of the same shape; ``facts`` are kept beside them as JSON."""
     meta = {
         "format": FORMAT,
         "config": dataclasses.asdict(model.config),
@@ -77,6 +101,8 @@ def save(path: Path, model: GPT, tokenizer: Tokenizer, optimizer: AdamW | None =
     arrays = {"meta": np.array(json.dumps(meta)), "parameters": model.parameters.vector}
     if optimizer is not None:
         arrays |= {"adam_m": optimizer.m, "adam_v": optimizer.v, "adam_t": np.array(optimizer.t)}
+    if reference is not None:
+        arrays["reference"] = reference.parameters.vector
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     write_atomically(Path(path), buffer.getvalue())
@@ -84,12 +110,13 @@ def save(path: Path, model: GPT, tokenizer: Tokenizer, optimizer: AdamW | None =
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What :func:`load` found; ``optimizer`` is None where none was saved, else it goes on to the bit."""
+    """What :func:`load` found; ``optimizer`` and ``reference`` are None where none was saved; the former goes on to the bit."""
 
     model: GPT
     tokenizer: CharTokenizer | BPETokenizer
     facts: dict[str, Any]
     optimizer: AdamW | None
+    reference: GPT | None
 
 
 def load(path: Path) -> Checkpoint:
@@ -112,25 +139,20 @@ def load(path: Path) -> Checkpoint:
 
 
 def _load(path: Path) -> Checkpoint:
-    with open(path, "rb") as raw:
-        with zipfile.ZipFile(raw) as archive:  # NumPy checks the sum of an array only where it reads to the end
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise CheckpointError(f"its part {damaged!r} is damaged")
-        raw.seek(0)
-        with np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    with open(path, "rb") as file:
+        arrays = read_arrays(file, ARRAYS)
     meta = json.loads(str(arrays["meta"][()]))
     if meta["format"] != FORMAT:
         raise CheckpointError(f"it has the format {meta['format']!r}, expected {FORMAT!r}")
     config = GPTConfig(**meta["config"])
     tokenizer = BPETokenizer(**meta["bpe"]) if "bpe" in meta else CharTokenizer(meta["characters"])
-    if meta["names"] != list(config.shapes()):
+    if config.n_layer > len(meta["names"]) or meta["names"] != list(config.shapes()):  # the former: shapes() is as long as it says
         raise CheckpointError("the names of its parameters are not those of its config")
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(f"its {tokenizer.vocab_size} ids do not fit into its vocab_size = {config.vocab_size}")
     model = GPT.from_vector(config, _vector(arrays["parameters"], config))
-    return Checkpoint(model, tokenizer, dict(meta["facts"]), _optimizer(model, meta["optimizer"], arrays))
+    reference = GPT.from_vector(config, _vector(arrays["reference"], config)) if "reference" in arrays else None
+    return Checkpoint(model, tokenizer, dict(meta["facts"]), _optimizer(model, meta["optimizer"], arrays), reference)
 
 
 def _vector(vector: np.ndarray, config: GPTConfig) -> np.ndarray:
@@ -172,7 +194,7 @@ def prepare_directory(path: Path, overwrite: bool = False, config: dict[str, Any
         held = sorted(entry.name for entry in path.iterdir())
         if held and not overwrite:
             raise RunDirectoryError(f"{path} already holds {held[0]}; choose another --out or give --overwrite")
-        foreign = [name for name in held if name not in FILES and not name.endswith(".tmp")]
+        foreign = [name for name in held if name not in FILES and not name.endswith(".tmp") and not name.startswith(EVENTS)]
         if foreign:
             raise RunDirectoryError(f"{path} holds {foreign[0]}, which is not of a run; nothing was deleted")
         for name in held:

@@ -1,6 +1,9 @@
 """Errors that a user can cause. The command line prints each as one line and exits with status 2."""
 
+import math
 import numbers
+
+ON_NONFINITE = ("stop", "skip")  # what a run does when a loss or a gradient is not finite
 
 
 class UserError(ValueError):
@@ -41,3 +44,16 @@ def require_integer(name: str, value: object, minimum: int) -> int:
     if value < minimum:
         raise UserError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
+
+
+def require_number(name: str, value: object) -> float:
+    """Return ``value``, finite and at least 0, or raise :class:`UserError` that names it."""
+    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value < math.inf:
+        raise UserError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return value
+
+
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise :class:`UserError` that names ``name`` if ``value`` is none of the choices."""
+    if value not in choices:
+        raise UserError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import numpy as np
 
@@ -84,8 +84,14 @@ def widened(array: np.ndarray, width: int, filler: float) -> np.ndarray:
     return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=filler)
 
 
-def write_jsonl(file: IO[str], experience: Experience, first_episode: int = 0) -> None:
-    """Append one JSON object a step to an open text file; episodes are numbered from ``first_episode``."""
+class Lines(Protocol):
+    """What lines are written to: a text file, or a journal."""
+
+    def writelines(self, lines: Iterable[str], /) -> None: ...
+
+
+def write_jsonl(file: Lines, experience: Experience, first_episode: int = 0) -> None:
+    """Append one JSON object a step to a file; episodes are numbered from ``first_episode``."""
     columns = {_singular(field.name): getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
     columns["episode"] = (experience.episodes + first_episode).tolist()
     lengths = (experience.action_ids != IGNORE).sum(axis=1).tolist()

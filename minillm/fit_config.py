@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from minillm.config import GPTConfig
-from minillm.errors import UserError, require_integer
+from minillm.errors import ON_NONFINITE, require_choice, require_integer, require_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +36,8 @@ class FitConfig:
         Every so many steps the loss of so many validation batches is measured, evenly spread, always the same ones.
     sample_length : int
         Characters written after each evaluation.
+    on_nonfinite : str
+        What follows when a loss or a gradient is not finite: ``"stop"``, or ``"skip"`` that update and count it.
     """
 
     seed: int = 0
@@ -62,6 +63,7 @@ class FitConfig:
     eval_every: int = 250
     eval_batches: int = 20
     sample_length: int = 200
+    on_nonfinite: str = "stop"
 
     def __post_init__(self) -> None:
         least = {"seed": 0, "warmup_steps": 0, "sample_length": 0}
@@ -69,8 +71,9 @@ class FitConfig:
             value = getattr(self, field.name)
             if field.type == "int":
                 require_integer(field.name, value, least.get(field.name, 1))
-            elif isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value < math.inf:
-                raise UserError(f"{field.name} must be a finite number of at least 0, got {value!r}")
+            elif field.type == "float":
+                require_number(field.name, value)
+        require_choice("on_nonfinite", self.on_nonfinite, ON_NONFINITE)
 
     def shape(self, vocab_size: int) -> GPTConfig:
         """Return the shape of the model for a vocabulary."""

@@ -109,13 +109,27 @@ def clip_by_global_norm(gradient: np.ndarray, max_norm: float) -> float:
 
 
 def require_finite(what: str, layout: Parameters, vector: np.ndarray, step: int) -> None:
-    """Raise :class:`NonFiniteError` that names the array, the index and the step of the first entry that is not finite."""
-    wrong = np.flatnonzero(~np.isfinite(vector))
-    if wrong.size:
-        name, index = layout.name_at(int(wrong[0]))
-        raise NonFiniteError(
-            f"{what} of {name} is {vector[wrong[0]]} at index {index} in step {step} ({wrong.size} of {vector.size} entries)"
-        )
+    """Raise :class:`NonFiniteError` that names the step, the first array that is not finite everywhere, the index, and its range."""
+    finite = np.isfinite(vector)
+    if finite.all():
+        return
+    first = int(np.argmin(finite))
+    name, index = layout.name_at(first)
+    array = vector[layout.slices[name]]
+    rest, nans = array[np.isfinite(array)], int(np.isnan(array).sum())
+    between = f", the others from {rest.min():.3g} to {rest.max():.3g}" if rest.size else ""
+    raise NonFiniteError(
+        f"{what} of {name} is {vector[first]} at index {index} in step {step}: of its {array.size} entries {nans} are NaN and "
+        f"{array.size - rest.size - nans} infinite{between}"
+    )
+
+
+def require_finite_update(layout: Parameters, loss: float, gradient: np.ndarray, step: int) -> None:
+    """Raise :class:`NonFiniteError` if loss or gradient is not finite; it names an array, of the parameters if it is their fault."""
+    if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+        require_finite("the parameter", layout, layout.vector, step)
+        require_finite("the gradient", layout, gradient, step)
+        raise NonFiniteError(f"the loss is {loss} in step {step}, and all parameters and gradients are finite")
 
 
 def warmup_cosine(step: int, warmup: int, total: int, lr: float, min_lr: float = 0.0) -> float:

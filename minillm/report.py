@@ -12,6 +12,7 @@ import numpy as np
 from minillm import plots
 from minillm.agent import LLMAgent
 from minillm.errors import RunDirectoryError
+from minillm.metrics import read_metrics
 from minillm.study_table import CONFIDENCE, band
 from minillm.watching import Turn, turns
 from minillm.worlds import title
@@ -119,7 +120,7 @@ def fit_table(summary: dict[str, Any]) -> str:
 
 def loss_picture(directory: Path, summary: dict[str, Any]) -> None:
     """Write ``loss.png`` of a run on text; raises :class:`minillm.errors.MissingExtra` without matplotlib."""
-    records = [json.loads(line) for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = read_metrics(directory)
     train, validation = ([(r["step"], r[key]) for r in records if key in r] for key in ("loss", "validation_loss"))
     others = {name: value for name, value in summary["bits_per_character"].items() if name != "minillm"}
     plots.loss_curve(directory / "loss.png", train, validation, others, f"{directory.name}, seed {summary['seed']}")

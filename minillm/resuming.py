@@ -1,17 +1,44 @@
-"""Going on with a run: its configuration, which must not be contradicted, and its metrics up to the checkpoint."""
+"""What a run that is to go on finds in its directory: a configuration, which nothing may contradict, and the last checkpoint."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from minillm.checkpoint import write_atomically
-from minillm.errors import RunDirectoryError
+from minillm import checkpoint
+from minillm.errors import CheckpointError, RunDirectoryError
+
+
+class Dataclass(Protocol):
+    """What :func:`pick` returns one of."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Config = TypeVar("Config", bound=Dataclass)
+
+
+def found_run(directory: Path, given: Mapping[str, Any]) -> tuple[dict[str, Any], checkpoint.Checkpoint | None]:
+    """Return what ``config.json`` says, and the last checkpoint, or None for a run that had none yet.
+
+    Raises
+    ------
+    RunDirectoryError, CheckpointError
+        If there is no run, one of its files is damaged, or what was asked for, or what the checkpoint says, contradicts
+        ``config.json``; the message names the key.
+    """
+    saved, path = read_config(directory), directory / "checkpoint.npz"
+    require_agreement(saved, given, directory)
+    if not path.exists():
+        return saved, None
+    found = checkpoint.load(path)
+    run = found.facts.get("run")
+    if found.optimizer is None or not isinstance(run, dict):
+        raise CheckpointError(f"{path} is not of a run that can go on")
+    require_agreement(saved, run, directory)
+    return saved, found
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -40,56 +67,21 @@ def require_agreement(saved: Mapping[str, Any], given: Mapping[str, Any], direct
         if key not in saved:
             raise RunDirectoryError(f"{directory / 'config.json'} does not say {key}; it is of another version or kind of run")
         if saved[key] != value:
-            raise RunDirectoryError(f"{key} is {saved[key]!r} in {directory / 'config.json'}, which {value!r} contradicts")
+            raise RunDirectoryError(f"{key} is {saved[key]!r:.200} in {directory / 'config.json'}, which {value!r:.200} contradicts")
 
 
-class Metrics:
-    """A file of JSON lines that goes on after ``step`` steps: what was written later, or only half, is cut off.
+def pick(kind: type[Config], saved: Mapping[str, Any], directory: Path) -> Config:
+    """Return the configuration of a kind that ``config.json`` holds.
 
     Raises
     ------
     RunDirectoryError
-        If the file cannot be written, or the disk is full.
+        If a key is missing.
+    UserError
+        If a value is out of range.
     """
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        write_atomically(path, b"".join(_lines(path, step)))
-        self._file: IO[str] = self._try(lambda: path.open("a", buffering=1, encoding="utf-8"))
-
-    def __enter__(self) -> Metrics:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):  # of a line that could not be written, which was said then
-            self._file.close()
-
-    def write(self, facts: Mapping[str, Any]) -> None:
-        """Add a line; ``facts`` say which ``step`` they belong to."""
-        self._try(lambda: self._file.write(json.dumps(facts) + "\n"))
-
-    def sync(self) -> None:
-        """Wait until the lines are on the disk."""
-        self._try(lambda: os.fsync(self._file.fileno()))
-
-    def _try(self, work: Callable[[], Any]) -> Any:
-        try:
-            return work()
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror or error}") from None
-
-
-def _lines(path: Path, step: int) -> list[bytes]:
-    """The whole lines of a file up to a step."""
-    kept: list[bytes] = []
-    if path.exists():
-        for line in path.read_bytes().splitlines(keepends=True):
-            try:
-                if not line.endswith(b"\n") or json.loads(line)["step"] > step:
-                    break
-            except (ValueError, KeyError, TypeError):
-                break
-            kept.append(line)
-    return kept
+    names = list(kind.__dataclass_fields__)
+    missing = [name for name in names if name not in saved]
+    if missing:
+        raise RunDirectoryError(f"{directory / 'config.json'} does not say {missing[0]}; it is of another version or kind of run")
+    return kind(**{name: saved[name] for name in names})

@@ -2,200 +2,225 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import json
-import time
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from minillm import checkpoint
 from minillm.agent import LLMAgent
-from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError
-from minillm.experience import Experience, concatenate, write_jsonl
+from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, require_integer, require_number
+from minillm.experience import Experience, concatenate, read_jsonl, write_jsonl
 from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
 from minillm.progress import Progress
+from minillm.resumable_run import ResumableRun
+from minillm.resuming import found_run, pick
 from minillm.sampling import PLAIN, Sampling
 from minillm.saved_coefficients import write_coefficients
 from minillm.start import start
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import Tokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import Policy, collect, fit, improve, uniform_policy
+from minillm.training import Policy, collect, fit_rate, fit_step, improve, uniform_policy
+from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
 from minillm.worlds import exact, load_envs
 
+PHASES = ("start", "collect", "fit", "improve")
 CURVE_POINTS = 6  # exact J is computed this often while improving
 
 
-class Run:
-    """A run under way: its configuration, world, model and files.
+class Run(ResumableRun):
+    """A run under way: its configuration, world, model and files. Its steps are those of the fit, then those that improve.
 
     Parameters
     ----------
     config : TrainConfig
     directory : Path
-        Where :meth:`execute` writes: an empty run directory; see :func:`minillm.checkpoint.prepare_directory`.
     quiet : bool
-        No progress on stderr.
+    found : Checkpoint, optional
+        Of this run, which is to go on from there.
     """
 
-    def __init__(self, config: TrainConfig, directory: Path, quiet: bool = False) -> None:
-        self.directory, self.quiet = directory, quiet
+    command = "train"
+
+    def __init__(
+        self, config: TrainConfig, directory: Path, quiet: bool = False, found: checkpoint.Checkpoint | None = None
+    ) -> None:
+        super().__init__(config, directory, quiet)
+        self.journals = ("metrics.jsonl", "episodes.jsonl", "coefficients.jsonl")[: 3 if config.save_coefficients else 2]
         self.envs = load_envs()
         self.mdp = exact(config.env, **config.env_options)
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
-        self.fit_rng, self.worlds_rng = np.random.default_rng(fitting), np.random.default_rng(worlds)
-        self.config, self.tokenizer, self.model = start(config, self.mdp, np.random.default_rng(init))
+        parts = {f"{name}-{k}": s for name, of in {"uniform": uniform, "acting": acting}.items() for k, s in enumerate(of.spawn(SHARDS))}
+        self.random = {name: np.random.default_rng(s) for name, s in {"fit": fitting, "worlds": worlds, **parts}.items()}
+        if found is not None and config.model is not None:  # what the run started from has been learned over, and may be gone
+            self.tokenizer, self.model = found.tokenizer, found.model
+        else:
+            self.config, self.tokenizer, self.model = start(config, self.mdp, np.random.default_rng(init))
         self.agents = [
-            make_agent(self.model, self.tokenizer, self.mdp, np.random.default_rng(s), config.sampling) for s in acting.spawn(SHARDS)
+            make_agent(self.model, self.tokenizer, self.mdp, self.random[f"acting-{k}"], config.sampling) for k in range(SHARDS)
         ]
-        self.uniform = [
-            uniform_policy(self.tokenizer, self.mdp.action_texts, np.random.default_rng(s)) for s in uniform.spawn(SHARDS)
-        ]
-        self.metrics: IO[str] = io.StringIO()
-        self.log: IO[str] = io.StringIO()
-        self.coefficients: IO[str] = io.StringIO()
-        self.optimizer = AdamW(self.model.parameters, config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
-        self.seconds: dict[str, float] = {}
+        self.optimizer = AdamW(self.model.parameters, config.fit_lr)
         self.curve: list[tuple[int, float]] = []
         self.episodes = 0
+        self.ends: dict[str, float] = {}
 
-    def execute(self) -> dict[str, Any]:
-        """Run the four steps and return the summary.
+        if found is not None:
+            self.take_up(found)
 
-        Raises
-        ------
-        NonFiniteError
-            If a loss, a gradient or a parameter stops being finite; the last good checkpoint stays.
-        KeyboardInterrupt
-            If interrupted; what was learned so far is then saved.
-        """
-        with single_threaded_blas(), np.errstate(all="ignore"):  # what is not finite is found and named by the checks
-            try:
-                return self._execute()
-            except KeyboardInterrupt:
-                self._save()
-                raise KeyboardInterrupt(f"; {self.directory} can be played and evaluated") from None
+    def work(self) -> None:
+        """Collect, fit, improve: what of it is left to do."""
+        c, total = self.config, self.config.fit_steps + self.config.improve_steps
+        self.optimum, self.uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
+        if not self.episodes:
+            self.ends["start"] = self.clock()
+            self._collect()
+            self.pause()
+        if self.step < c.fit_steps:
+            experience = read_jsonl(self.directory / "episodes.jsonl")  # nothing else has been played yet
+            self.transcripts = Transcripts(self.tokenizer, best_steps(experience, c.fit_best))
+            with Progress("fit", c.fit_steps - self.step, "step", self.quiet) as progress:
+                self.advance(c.fit_steps, self._fit, progress)
+        if self.step < total:
+            with Progress("improve", total - self.step, "update", self.quiet) as progress:
+                self.advance(total, self._improve, progress)
 
-    def _execute(self) -> dict[str, Any]:
-        start = time.perf_counter()
-        checkpoint.write_json(self.directory / "config.json", dataclasses.asdict(self.config))
-        with contextlib.ExitStack() as files:
-            self.metrics = files.enter_context(open(self.directory / "metrics.jsonl", "w", buffering=1))
-            self.log = files.enter_context(open(self.directory / "episodes.jsonl", "w"))
-            if self.config.save_coefficients:
-                self.coefficients = files.enter_context(open(self.directory / "coefficients.jsonl", "w"))
-            optimum, uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
-            experience = self._phase("collect", self._collect)
-            self._phase("fit", lambda: self._fit(experience))
-            fitted = self._record()
-            self._phase("improve", self._improve)
-            improved = self._record()
-        summary = {
-            "env": self.config.env,
-            "env_options": self.config.env_options,
-            "seed": self.config.seed,
-            "estimator": self.config.estimator,
-            "seconds": round(time.perf_counter() - start, 3),
-            "seconds_of": {name: round(value, 3) for name, value in self.seconds.items()},
-            "episodes": self.episodes,
-            "exact": {"uniform": uniform, "fit": fitted, "improve": improved, "optimal": optimum},
-        }
-        checkpoint.write_json(self.directory / "summary.json", summary)
-        return summary
+    def label(self) -> dict[str, Any]:
+        """Return the phase and, from 0, the number of the last step in it."""
+        done = self.step - self.config.fit_steps
+        return {"phase": "fit", "step": self.step - 1} if done <= 0 else {"phase": "improve", "step": done - 1}
 
-    def _phase(self, name: str, work: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        try:
-            return work()
-        finally:
-            self.seconds[name] = time.perf_counter() - start
-
-    def _collect(self) -> Experience:
-        c = self.config
-        with Progress("collect", 1, "batch", self.quiet) as progress:
-            experience = self._play(self.uniform, c.collect_episodes)
-            progress.update(episodes=c.collect_episodes, steps=len(experience))
-        return experience
-
-    def _fit(self, experience: Experience) -> None:
-        c = self.config
-        with Progress("fit", c.fit_steps, "step", self.quiet) as progress:
-
-            def on_step(step: int, loss: float) -> None:
-                self._measure(phase="fit", step=step, loss=loss)
-                progress.update(loss=loss)
-
-            fit(
-                self.model, self.tokenizer, best_steps(experience, c.fit_best), steps=c.fit_steps,
-                batch_size=c.fit_batch_size, lr=c.fit_lr, rng=self.fit_rng, on_step=on_step,
-            )  # fmt: skip
-
-    def _improve(self) -> None:
-        c = self.config
+    def landmark(self, progress: Progress) -> None:
+        """Compute exact J after the fit, at the end, and some times between."""
+        c, done = self.config, self.step - self.config.fit_steps
         every = max(1, c.improve_steps // CURVE_POINTS)
-        reference = GPT.from_vector(self.model.config, self.model.parameters.vector.copy()) if c.reference else None
-        with Progress("improve", c.improve_steps, "update", self.quiet) as progress:
-            for step in range(c.improve_steps):
-                experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes, c.group)
-                lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
-                improve(
-                    self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, estimator=c.method, epochs=c.epochs,
-                    sampling=c.sampling, reference=reference, on_coefficients=self._saver(step, experience),
-                )  # fmt: skip
-                mean_return = float(experience.returns().mean())
-                self._measure(phase="improve", step=step, mean_return=mean_return, lr=lr)
-                progress.update(mean_return=mean_return)
-                if (step + 1) % every == 0 and step + 1 < c.improve_steps:
-                    self._record()
+        if done >= 0 and (done % every == 0 or done == c.improve_steps):
+            self._record()
+        if done == 0:
+            self._begin_to_improve()
+            self.reference = GPT.from_vector(self.model.config, self.model.parameters.vector.copy()) if c.reference else None
+        if done in (0, c.improve_steps):
+            self.ends["improve" if done else "fit"] = self.clock()
+
+    def _begin_to_improve(self) -> None:
+        self.optimizer = AdamW(self.model.parameters, self.config.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def _collect(self) -> None:
+        c = self.config
+        uniform = [uniform_policy(self.tokenizer, self.mdp.action_texts, self.random[f"uniform-{k}"]) for k in range(SHARDS)]
+        with Progress("collect", 1, "batch", self.quiet) as progress:
+            experience = self._play(uniform, c.collect_episodes)
+            progress.update(episodes=c.collect_episodes, steps=len(experience))
+        self.ends["collect"] = self.clock()
+
+    def _fit(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        c = self.config
+        ids, targets = self.transcripts.draw(c.fit_batch_size, self.random["fit"])
+        loss = fit_step(self.model, self.optimizer, ids, targets, self.step, fit_rate(self.step, c.fit_steps, c.fit_lr))
+        return {"loss": loss}, {"loss": loss}
+
+    def _improve(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        c, step = self.config, self.step - self.config.fit_steps
+        experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes, c.group)
+        lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
+        improve(
+            self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, estimator=c.method, epochs=c.epochs,
+            sampling=c.sampling, reference=self.reference, on_coefficients=self._saver(step, experience),
+        )  # fmt: skip
+        mean_return = float(experience.returns().mean())
+        return {"mean_return": mean_return, "lr": lr}, {"mean_return": mean_return}
 
     def _saver(self, update: int, experience: Experience) -> Callable[[int, np.ndarray], None]:
         def save(epoch: int, c: np.ndarray) -> None:
             if self.config.save_coefficients:
                 first = self.episodes - self.config.improve_episodes
-                write_coefficients(self.coefficients, experience, c, self.tokenizer, update=update, epoch=epoch, first_episode=first)
+                write_coefficients(
+                    self.files["coefficients.jsonl"], experience, c, self.tokenizer, update=update, epoch=epoch, first_episode=first
+                )
 
         return save
 
     def _play(self, policies: list[Policy], episodes: int, group: int = 1) -> Experience:
         """Play in as many parts as there are policies, side by side, each with random numbers of its own."""
         counts = [len(part) * group for part in np.array_split(np.arange(episodes // group), len(policies)) if len(part)]
-        seeds = self.worlds_rng.integers(1 << 62, size=len(counts)).tolist()
+        seeds = self.random["worlds"].integers(1 << 62, size=len(counts)).tolist()
 
         def play(part: int) -> Experience:
             world = self.envs.VectorEnv(self.mdp, counts[part], seed=seeds[part], autoreset="disabled")
             return collect(world, policies[part], group)
 
         experience = concatenate(parallel_map(play, range(len(counts))))
-        write_jsonl(self.log, experience, self.episodes)
+        write_jsonl(self.files["episodes.jsonl"], experience, self.episodes)
         self.episodes += episodes
         return experience
 
-    def _record(self) -> float:
-        """Compute exact J, put it on the curve, and save a checkpoint."""
-        require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.optimizer.t)
+    def _record(self) -> None:
+        """Compute exact J and put it on the curve."""
+        require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.step)
         value = exact_value(self.agents[0], self.mdp)
         self.curve.append((self.episodes, value))
-        self._measure(phase="exact", episodes=self.episodes, exact=value)
-        self._save()
-        return value
+        self.measure({"phase": "exact", "episodes": self.episodes, "exact": value})
 
-    def _measure(self, **facts: Any) -> None:
-        self.metrics.write(json.dumps(facts) + "\n")
+    def facts(self) -> dict[str, Any]:
+        """Return what :func:`load_run` needs, and the state of everything that moves beside parameters and moments."""
+        c = self.config
+        return {
+            "env": c.env, "env_options": c.env_options, "seed": c.seed, "sampling": dataclasses.asdict(c.sampling),
+            "episodes": self.episodes, "curve": self.curve, "ends": self.ends,
+            "random": {name: rng.bit_generator.state for name, rng in self.random.items()},
+        }  # fmt: skip
 
-    def _save(self) -> None:
-        checkpoint.save(
-            self.directory / "checkpoint.npz", self.model, self.tokenizer, self.optimizer,
-            env=self.config.env, env_options=self.config.env_options, seed=self.config.seed, episodes=self.episodes,
-            sampling=dataclasses.asdict(self.config.sampling),
-        )  # fmt: skip
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Take up :meth:`facts`."""
+        facts, c = found.facts, self.config
+        done, fitted = self.step - c.fit_steps, self.step >= c.fit_steps
+        if done > c.improve_steps or (found.reference is not None) != (c.reference and fitted) or bool(facts["curve"]) != fitted:
+            raise ValueError(f"{self.step} steps, {len(facts['curve'])} values of J")
+        self.episodes, self.reference = require_integer("episodes", facts["episodes"], 1), found.reference
+        self.curve = [(require_integer("episodes", episodes, 1), float(value)) for episodes, value in facts["curve"]]
+        self.ends = {name: require_number(name, facts["ends"][name]) for name in PHASES[: 2 + fitted + (done == c.improve_steps)]}
+        for name, rng in self.random.items():
+            rng.bit_generator.state = facts["random"][name]
+        if fitted:
+            self._begin_to_improve()
+
+    def summarise(self) -> dict[str, Any]:
+        """Return the exact values and where the time went."""
+        return {
+            "env": self.config.env,
+            "env_options": self.config.env_options,
+            "seed": self.config.seed,
+            "estimator": self.config.estimator,
+            "seconds": round(self.elapsed, 3),
+            "seconds_of": {name: round(self.ends[name] - self.ends[last], 3) for last, name in itertools.pairwise(PHASES)},
+            "episodes": self.episodes,
+            "exact": {"uniform": self.uniform, "fit": self.curve[0][1], "improve": self.curve[-1][1], "optimal": self.optimum},
+        }
+
+
+def resume_run(directory: Path, given: Mapping[str, Any], quiet: bool = False) -> Run:
+    """Return a run as its last checkpoint has it.
+
+    Parameters
+    ----------
+    directory : Path
+    given : mapping
+        What was asked for; it must agree with ``config.json``.
+    quiet : bool
+
+    Raises
+    ------
+    RunDirectoryError, CheckpointError
+        If there is no run, a file of it is damaged, or a key contradicts; the message names the key.
+    """
+    saved, found = found_run(directory, given)
+    return Run(pick(TrainConfig, saved, directory), directory, quiet, found)
 
 
 def make_agent(model: GPT, tokenizer: Tokenizer, mdp: Any, rng: Any, sampling: Sampling = PLAIN) -> LLMAgent:

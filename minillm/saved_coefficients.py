@@ -7,12 +7,12 @@ import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from minillm.errors import UserError
-from minillm.experience import Experience
+from minillm.experience import Experience, Lines
 from minillm.objectives import IGNORE
 from minillm.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -22,13 +22,13 @@ ROUNDING = 1e-12
 
 
 def write_coefficients(
-    file: IO[str], experience: Experience, c: np.ndarray, tokenizer: Tokenizer, *, update: int, epoch: int = 0, first_episode: int = 0
+    file: Lines, experience: Experience, c: np.ndarray, tokenizer: Tokenizer, *, update: int, epoch: int = 0, first_episode: int = 0
 ) -> None:
-    """Append one JSON object a step to an open text file.
+    """Append one JSON object a step to a file.
 
     Parameters
     ----------
-    file : text file
+    file : text file or journal
     experience : Experience of M steps
     c : ndarray of shape (M, L), or (M, L, V) if dense
     tokenizer : Tokenizer
@@ -37,7 +37,7 @@ def write_coefficients(
     first_episode : int
         Number of the first episode in ``episodes.jsonl``.
     """
-    read = functools.cache(lambda i: tokenizer.decode([i]))
+    read, lines = functools.cache(lambda i: tokenizer.decode([i])), []
     lengths = (experience.action_ids != IGNORE).sum(axis=1)
     for k, length in enumerate(lengths.tolist()):
         ids = experience.action_ids[k, :length].tolist()
@@ -46,7 +46,8 @@ def write_coefficients(
             "state": str(experience.states[k]), "action": str(experience.actions[k]),
             "action_ids": ids, "tokens": [read(i) for i in ids], "coefficients": c[k, :length].tolist(),
         }  # fmt: skip
-        file.write(json.dumps(line) + "\n")
+        lines.append(json.dumps(line) + "\n")
+    file.writelines(lines)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, ARENA_MAX = -1, -2, -3, -8  # names of glibc's malloc.h, each with M_ before it
 KEPT_BYTES = 1 << 30
 _alone = False  # whether this process is a worker among others
-_SYMBOLS = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_", "openblas_{}_num_threads")
+_SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 
 
 def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -45,7 +45,7 @@ def ordered_sum(function: Callable[[Item], np.ndarray], items: Sequence[Item], s
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Hold NumPy's OpenBLAS to one thread inside the context; no effect with another BLAS."""
-    get, put = _openblas()
+    get, put, _ = _openblas()
     if get is None or put is None:
         yield
         return
@@ -61,7 +61,7 @@ def use_one_core() -> None:
     """From now on compute in this process on one core: no threads of ours, one of BLAS. For workers, one of many processes."""
     global _alone
     _alone = True
-    _, put = _openblas()
+    _, put, _ = _openblas()
     if put is not None:
         put(1)
 
@@ -79,18 +79,26 @@ def recycle_memory() -> None:
             mallopt(option, value)
 
 
+def describe() -> dict[str, Any]:
+    """Return the number of cores that may be used, which changes no bit, and the kernels that OpenBLAS chose for them, which do."""
+    _, _, name = _openblas()
+    if name is not None:
+        name.restype = ctypes.c_char_p
+    return {"cores": available_cores(), "blas_core": None if name is None else name().decode()}
+
+
 @functools.cache
-def _openblas() -> tuple[Any, Any]:
-    """The functions of the OpenBLAS inside NumPy's wheel that read and set its number of threads, or Nones."""
+def _openblas() -> tuple[Any, Any, Any]:
+    """The functions of the OpenBLAS inside NumPy's wheel that read and set its number of threads and name its kernels, or Nones."""
     package = os.path.dirname(np.__file__)
     for folder in (package + ".libs", os.path.join(package, ".dylibs")):
         for path in glob.glob(os.path.join(folder, "*openblas*")):
             library = ctypes.CDLL(path)
             for symbol in _SYMBOLS:
-                get, put = (getattr(library, symbol.format(verb), None) for verb in ("get", "set"))
-                if get is not None and put is not None:
-                    return get, put
-    return None, None
+                found = [getattr(library, symbol.format(name), None) for name in ("get_num_threads", "set_num_threads", "get_corename")]
+                if found[0] is not None and found[1] is not None:
+                    return found[0], found[1], found[2]
+    return None, None, None
 
 
 def available_cores() -> int:

@@ -6,10 +6,12 @@ import dataclasses
 import json
 from typing import Any
 
-from minillm.errors import UserError, require_integer
+from minillm.errors import ON_NONFINITE, UserError, require_choice, require_integer, require_number
 from minillm.estimators import Estimator, named
 from minillm.evidence import REFERENCE, require_needs
 from minillm.sampling import Sampling
+
+KINDS = {"str": str, "bool": bool, "dict[str, Any]": dict, "float | None": float | int | None, "str | None": str | None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,8 @@ class TrainConfig:
         The distribution that actions are drawn from, and that is differentiated and evaluated.
     save_coefficients : bool
         Write the coefficients of every update to ``coefficients.jsonl``.
+    on_nonfinite : str
+        What follows when a loss or a gradient is not finite: ``"stop"``, or ``"skip"`` that update and count it.
 
     Raises
     ------
@@ -76,13 +80,18 @@ class TrainConfig:
     top_k: int | None = None
     top_p: float | None = None
     save_coefficients: bool = False
+    on_nonfinite: str = "stop"
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed, 0)
-        if not isinstance(self.model, str | None):
-            raise UserError(f"model must be a text, got {self.model!r:.60}")
-        for name in ("collect_episodes", "fit_steps", "fit_batch_size", "improve_steps", "improve_episodes", "epochs", "group"):
-            require_integer(name, getattr(self, name), 1)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int":
+                require_integer(field.name, value, 0 if field.name == "seed" else 1)
+            elif field.type == "float":
+                require_number(field.name, value)
+            elif str(field.type) in KINDS and not isinstance(value, KINDS[str(field.type)]):
+                raise UserError(f"{field.name} must be of type {field.type}, got {value!r}")
+        require_choice("on_nonfinite", self.on_nonfinite, ON_NONFINITE)
         if self.improve_episodes % self.group:
             raise UserError(f"improve_episodes must be a multiple of group, got {self.improve_episodes} and {self.group}")
         if not 0 < self.fit_best <= 1:

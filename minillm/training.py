@@ -25,7 +25,6 @@ import numpy as np
 
 from minillm.agent import Choice
 from minillm.batches import Layout, token_batch
-from minillm.errors import NonFiniteError
 from minillm.estimators import Estimator
 from minillm.estimators.advantages import to_go
 from minillm.estimators.by_state import STATE_RLOO, by_state
@@ -33,10 +32,11 @@ from minillm.evidence import Evidence, require_needs, value_slope
 from minillm.experience import Experience, widened
 from minillm.gradients import likelihood_gradient
 from minillm.objectives import IGNORE
-from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
+from minillm.optimizers import AdamW, clip_by_global_norm, require_finite_update, warmup_cosine
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
 from minillm.tokenizer import Tokenizer
+from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
 
 Policy = Callable[[np.ndarray], Choice]
@@ -119,26 +119,6 @@ def _in_order(turns: list[tuple]) -> Experience:
     return experience.take(np.argsort(episodes, kind="stable"))
 
 
-def transcript_ids(tokenizer: Tokenizer, experience: Experience) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens of state, action and what came back (reward and next state), each with its end token.
-
-    Returns
-    -------
-    ids : int64 array of shape (M, T + 1), padded on the right with the end token
-    lengths : int64 array of shape (M,)
-    """
-    came_back = [f"{reward:g}\n{state}" for reward, state in zip(experience.rewards, experience.next_states, strict=True)]
-    eos = tokenizer.eos_token_id
-    rows = [
-        np.concatenate([tokenizer.encode(str(state)), [eos], ids[ids != IGNORE], tokenizer.encode(back), [eos]])
-        for state, ids, back in zip(experience.states, experience.action_ids, came_back, strict=True)
-    ]
-    lengths = np.array([len(row) for row in rows])
-    ids = np.full((len(rows), lengths.max()), eos, dtype=np.int64)
-    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
-    return ids, lengths
-
-
 def fit(
     model: GPT,
     tokenizer: Tokenizer,
@@ -171,17 +151,29 @@ def fit(
         If a loss or a gradient is not finite; the parameters of the step before it stay.
     """
     rng = np.random.default_rng(rng)
-    ids, lengths = transcript_ids(tokenizer, experience)
-    targets = np.where(np.arange(1, ids.shape[1]) < lengths[:, None], ids[:, 1:], IGNORE)
-    optimizer = AdamW(model.parameters, lr)
+    transcripts, optimizer = Transcripts(tokenizer, experience), AdamW(model.parameters, lr)
     for step in range(steps):
-        rows = rng.integers(len(ids), size=batch_size)
-        width = int(lengths[rows].max()) - 1
-        loss, gradient = likelihood_gradient(model, ids[rows, :width], targets[rows, :width])
-        if not np.isfinite(loss):
-            raise NonFiniteError(f"the loss is {loss} in step {step} of fit")
-        descend(model, optimizer, gradient, step, warmup_cosine(step, steps // 10, steps, lr, lr / 10))
-        on_step(step, float(loss))
+        on_step(step, fit_step(model, optimizer, *transcripts.draw(batch_size, rng), step, fit_rate(step, steps, lr)))
+
+
+def fit_rate(step: int, steps: int, lr: float) -> float:
+    """Return the rate of a step of :func:`fit`."""
+    return warmup_cosine(step, steps // 10, steps, lr, lr / 10)
+
+
+def fit_step(
+    model: GPT, optimizer: AdamW, ids: np.ndarray, targets: np.ndarray, step: int, lr: float, max_norm: float = 1.0, **how: Any
+) -> float:
+    """Take one step of maximum likelihood and return the loss before it; ``how`` is as for :func:`likelihood_gradient`.
+
+    Raises
+    ------
+    NonFiniteError
+        If the loss or the gradient is not finite; the parameters stay as they were.
+    """
+    loss, gradient = likelihood_gradient(model, ids, targets, **how)
+    descend(model, optimizer, gradient, step, lr, max_norm, loss)
+    return loss
 
 
 def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:
@@ -255,8 +247,10 @@ def improve(
         descend(model, optimizer, -gradient, step, lr)
 
 
-def descend(model: GPT, optimizer: AdamW, gradient: np.ndarray, step: int, lr: float | None, max_norm: float = 1.0) -> None:
-    """Check the gradient, clip its norm, take the step."""
-    require_finite("the gradient", model.parameters, gradient, step)
+def descend(
+    model: GPT, optimizer: AdamW, gradient: np.ndarray, step: int, lr: float | None, max_norm: float = 1.0, loss: float = 0.0
+) -> None:
+    """Check the loss and the gradient, clip its norm, take the step."""
+    require_finite_update(model.parameters, loss, gradient, step)
     clip_by_global_norm(gradient, max_norm)
     optimizer.step(gradient, lr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands.arguments import count, seed
-from minillm.errors import MissingExtra, RunDirectoryError, UserError
+from minillm.errors import ON_NONFINITE, MissingExtra, RunDirectoryError, UserError
 from minillm.fit_config import PRESETS, FitConfig
 
 
@@ -19,11 +19,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="run directory (a new one below runs/)")
     parser.add_argument("--overwrite", action="store_true", help="delete the run that DIR holds")
     parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="go on with a run from its last checkpoint")
+    parser.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard, too")
     parser.add_argument("--preset", choices=list(PRESETS), default=None, help="sizes to start from (tiny)")
     parser.add_argument("--dropout", type=float, default=None, help="--resid-pdrop, --embd-pdrop and --attn-pdrop at once")
     for field in dataclasses.fields(FitConfig):
-        kind = {"int": seed if field.name in ("seed", "warmup_steps", "sample_length") else count, "float": float}[str(field.type)]
-        parser.add_argument("--" + field.name.replace("_", "-"), type=kind, default=None)
+        whole = seed if field.name in ("seed", "warmup_steps", "sample_length") else count
+        kind = {"int": whole, "float": float, "str": str}[str(field.type)]
+        choices = ON_NONFINITE if field.name == "on_nonfinite" else None
+        parser.add_argument("--" + field.name.replace("_", "-"), type=kind, default=None, choices=choices)
     parser.set_defaults(command=run)
 
 
@@ -31,11 +34,12 @@ def run(options: argparse.Namespace) -> int:
     """Train, print the table and where the run lies."""
     from minillm import checkpoint, report
     from minillm.corpus import SONNETS
+    from minillm.metrics import Board
     from minillm.text_run import TextRun, read_corpus, resume_text_run
     from minillm.threads import recycle_memory
 
     recycle_memory()
-    given = _given(options)
+    given, board = _given(options), Board() if options.tensorboard else None
     if options.resume is not None:
         if options.out is not None or options.overwrite:
             raise RunDirectoryError("--resume DIR goes on in DIR; leave --out and --overwrite out")
@@ -45,8 +49,10 @@ def run(options: argparse.Namespace) -> int:
         config = FitConfig(**given)
         name = (options.texts[0] if options.texts else SONNETS).stem
         out = options.out or checkpoint.fresh_directory(Path("runs") / f"{name}-{options.preset or 'tiny'}-seed{config.seed}")
-        fitting = TextRun(config, read_corpus(options.texts, config), out)  # first, so that a mistake leaves no directory behind
-        checkpoint.prepare_directory(out, options.overwrite, fitting.facts(options.texts))
+        corpus, texts = read_corpus(options.texts, config), [path.resolve() for path in options.texts]
+        fitting = TextRun(config, corpus, out, texts=texts)  # first, so that a mistake leaves no directory behind
+        checkpoint.prepare_directory(out, options.overwrite, fitting.settings())
+    fitting.board = board
     summary = fitting.execute()
     print(report.fit_table(summary))
     try:

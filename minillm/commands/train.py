@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands.arguments import count, seed
-from minillm.errors import MissingExtra, UserError
+from minillm.errors import ON_NONFINITE, MissingExtra, RunDirectoryError, UserError
 from minillm.train_config import TrainConfig
 
 EXECUTOR = "where: serial, process, process:N, tcp://host:port, mpi or package.module:factory (MINILLM_EXECUTOR, or process)"
@@ -45,6 +45,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--compare", default=None, metavar="NAME,NAME", help="train with each of these estimators")
     parser.add_argument("--seeds", default=None, metavar="A:B", help="train with each of them: 0:20, or 3,5,7, or how many from --seed on")
     parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR)
+    parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="go on with a run from its last checkpoint")
+    parser.add_argument("--on-nonfinite", choices=ON_NONFINITE, default=None, help="what follows a loss or gradient that is not (stop)")
+    parser.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard, too")
     parser.add_argument("--save-coefficients", action="store_true", default=None, help="write coefficients.jsonl")
     for name, (kind, meaning) in OPTIONS.items():
         default = getattr(TrainConfig, name)
@@ -55,6 +58,7 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, print the table, three episodes and where the run lies."""
     from minillm import checkpoint, recipes
+    from minillm.run import Run
     from minillm.threads import recycle_memory
     from minillm.train_config import read_options
 
@@ -62,8 +66,11 @@ def run(options: argparse.Namespace) -> int:
     chosen = {f.name: getattr(options, f.name, None) for f in dataclasses.fields(TrainConfig)}
     if options.model is not None and any(chosen[name] is not None for name in ("n_embd", "n_layer", "n_head")):
         raise UserError("--n-embd, --n-layer and --n-head do not go with --model: the checkpoint has a size of its own")
-    chosen["env_options"] = read_options(options.env_option)
-    config, recipe = recipes.configure({name: value for name, value in chosen.items() if value is not None})
+    chosen["env_options"] = read_options(options.env_option) if options.env_option else None
+    given = {name: value for name, value in chosen.items() if value is not None}
+    if options.resume is not None:
+        return _resume(options, given)
+    config, recipe = recipes.configure(given)
     if recipe:
         print(f"recipe of {config.env}: {recipes.as_options(recipe)}", flush=True)
     label = config.env.replace("/", "-")
@@ -71,18 +78,34 @@ def run(options: argparse.Namespace) -> int:
         return _compare(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-compare"))
     if options.seeds is not None:
         return _study(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-study"))
-    return _train(config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}"), options.overwrite)
-
-
-def _train(config: Any, out: Path, overwrite: bool) -> int:
-    from minillm import checkpoint, report
-    from minillm.run import Run
-
+    out, board = options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}"), _board(options)
     training = Run(config, out)  # first: a wrong configuration neither leaves a directory behind nor deletes an old run
-    checkpoint.prepare_directory(out, overwrite)
+    checkpoint.prepare_directory(out, options.overwrite, training.settings())
+    return _train(training, board)
+
+
+def _resume(options: argparse.Namespace, given: dict[str, Any]) -> int:
+    from minillm.run import resume_run
+
+    for name in ("out", "overwrite", "compare", "seeds"):
+        if getattr(options, name):
+            raise RunDirectoryError(f"--resume DIR goes on in DIR; leave --{name} out")
+    return _train(resume_run(options.resume, given), _board(options))
+
+
+def _board(options: argparse.Namespace) -> Any:
+    from minillm.metrics import Board
+
+    return Board() if options.tensorboard else None
+
+
+def _train(training: Any, board: Any) -> int:
+    from minillm import report
+
+    out, training.board = training.directory, board
     summary = training.execute()
     print(report.table(summary))
-    print(report.episodes(training.agents[0], training.mdp, seed=config.seed, episodes=3))
+    print(report.episodes(training.agents[0], training.mdp, seed=training.config.seed, episodes=3))
     _picture("learning curve", out / "curve.png", lambda: report.picture(out))
     print(f"run: {out}   (minillm play {out}, minillm evaluate {out})")
     return 0

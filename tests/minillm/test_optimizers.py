@@ -172,7 +172,7 @@ def test_what_is_not_finite_is_named_with_array_index_and_step():
     parameters, g = theta(), np.zeros(22)
     g[8], g[9] = np.nan, np.inf
     with pytest.raises(
-        NonFiniteError, match=r"the gradient of ln_f.bias is nan at index \(0,\) in step 7 \(2 of 22 entries\)"
+        NonFiniteError, match=r"the gradient of ln_f.bias is nan at index \(0,\) in step 7: of its 2 entries 1 are NaN and 1 infinite$"
     ):
         require_finite("the gradient", parameters, g, 7)
     require_finite("the gradient", parameters, np.zeros(22), 7)

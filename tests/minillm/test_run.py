@@ -8,7 +8,7 @@ import pytest
 
 import envs
 from minillm import checkpoint
-from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, UserError
+from minillm.errors import CheckpointError, RunDirectoryError, UserError
 from minillm.experience import read_jsonl
 from minillm.run import Run, TrainConfig, exact_policy, exact_value, load_run
 
@@ -74,40 +74,6 @@ def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(finished, t
     assert again["exact"] == finished[1]["exact"]
     _, other = execute(tmp_path, dataclasses.replace(TINY, seed=4), "other")
     assert other["exact"]["improve"] != again["exact"]["improve"]
-
-
-def test_an_interrupted_run_can_be_evaluated(tmp_path, monkeypatch):
-    run = Run(TINY, checkpoint.prepare_directory(tmp_path / "run"), quiet=True)
-    played = run._play
-
-    def interrupt(policies, *counts):
-        if run.episodes > 200:
-            raise KeyboardInterrupt
-        return played(policies, *counts)
-
-    monkeypatch.setattr(run, "_play", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="can be played and evaluated"):
-        run.execute()
-    agent, mdp, facts = load_run(run.directory)
-    assert 0 < exact_value(agent, mdp) < 1
-    assert facts["episodes"] > 200
-
-
-def test_what_is_not_finite_stops_the_run_and_the_last_good_checkpoint_stays(tmp_path, monkeypatch):
-    run = Run(TINY, checkpoint.prepare_directory(tmp_path / "run"), quiet=True)
-    played = run._play
-
-    def poison(policies, *counts):
-        if run.episodes > 600:
-            run.model.parameters["ln_f.weight"][3] = np.inf
-        return played(policies, *counts)
-
-    monkeypatch.setattr(run, "_play", poison)
-    with pytest.raises(NonFiniteError, match=r"of [\w.]+ is (inf|nan) at index \(\d.*\) in step \d+"):
-        run.execute()
-    agent, mdp, _ = load_run(run.directory)
-    assert np.isfinite(agent.model.parameters.vector).all()
-    assert 0 < exact_value(agent, mdp) < 1
 
 
 def test_what_is_not_a_run_is_said(tmp_path):
