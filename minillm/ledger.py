@@ -45,9 +45,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = io.FileIO(path, "a+")
-            self._file.seek(0)
-            self.entries, size = _read(path, self._file.read())
+            self.entries, size = _read(path, path.read_bytes() if path.exists() else b"")
+            self._file = io.FileIO(path, "a")
             self._file.truncate(size)
         except OSError as error:
             raise self._trouble(error) from None

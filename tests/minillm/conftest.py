@@ -1,6 +1,7 @@
 """Instruments that the tests of minillm share, as session fixtures (plain functions)."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -153,3 +154,11 @@ def fails(capsys):
         return captured.err
 
     return run
+
+
+@pytest.fixture
+def helpers(monkeypatch):
+    """Make ``tests/helpers`` importable, by name, here and in spawned processes."""
+    folder = Path(__file__).parents[1] / "helpers"
+    monkeypatch.syspath_prepend(folder)
+    return folder
