@@ -55,7 +55,7 @@ class Llama(LanguageModel):
 
     @classmethod
     def from_gguf(cls, path: Any, *, dtype: Any = np.float32) -> Llama:
-        """Return the Llama of a GGUF file, quantised or not; :func:`minillm.pretrained.gguf.load_tokenizer` reads its tokenizer.
+        """Return the Llama of a GGUF file, quantised or not; :func:`minillm.pretrained.llama_gguf.load_tokenizer` reads its tokenizer.
 
         Raises
         ------
@@ -64,9 +64,9 @@ class Llama(LanguageModel):
         MissingExtra
             If the package gguf is not installed.
         """
-        from minillm.pretrained import gguf
+        from minillm.pretrained import llama_gguf
 
-        return gguf.load(path, dtype)
+        return llama_gguf.load(path, dtype)
 
     def save_pretrained(self, directory: Any, *, max_shard_bytes: int | None = None) -> None:
         """Write config.json and model.safetensors, as ``LlamaForCausalLM`` reads them; see :meth:`minillm.GPT.save_pretrained`."""
