@@ -19,6 +19,9 @@ from minillm.pretrained.safetensors import write_safetensors
 GPT2 = {"vocab_size": 17, "n_positions": 9, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_inner": 12}
 BERT = {"vocab_size": 17, "max_position_embeddings": 9, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
         "intermediate_size": 12, "type_vocab_size": 2}  # fmt: skip
+LLAMA = {"vocab_size": 17, "max_position_embeddings": 9, "hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu"}  # fmt: skip
+NARROW = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 6, "rms_norm_eps": 1e-3}
 VARIANTS = {
     "gpt2-gelu-new": ("GPT2LMHeadModel", GPT2, {}),
     "gpt2-gelu-untied-shards": (
@@ -31,13 +34,24 @@ VARIANTS = {
     ),
     "bert-gelu": ("BertForMaskedLM", BERT, {}),
     "bert-relu-untied-old": ("BertForMaskedLM", BERT, {"hidden_act": "relu", "tie_word_embeddings": False, "layer_norm_eps": 1e-3}),
+    "llama-grouped": ("LlamaForCausalLM", LLAMA, {"tie_word_embeddings": True, "rope_theta": 50.0}),
+    "llama-multiquery-untied-shards": ("LlamaForCausalLM", LLAMA, NARROW),
+    "llama-full-bf16": ("LlamaForCausalLM", LLAMA, {"num_key_value_heads": 4, "tie_word_embeddings": True}),
     "bert-headless": ("BertModel", BERT, {"hidden_act": "gelu_new", "type_vocab_size": 1}),
 }  # fmt: skip
+
+
+class Widened:
+    """The module torch in which float32 is float64."""
+
+    def __getattr__(self, name):
+        return getattr(torch, {"float32": "float64", "float": "float64"}.get(name, name))
 
 
 def random_model(architecture, options, rng, narrow):
     """A model in float64 whose parameters, gains and biases too, are drawn from ``rng`` and lie on the grid of a narrower dtype."""
     cls = getattr(transformers, architecture)
+    transformers.models.llama.modeling_llama.torch = Widened()  # its norms, angles and softmax go through float32 in a float64 model, too
     model = cls(cls.config_class(**options, attn_implementation="eager")).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,9 +62,9 @@ def random_model(architecture, options, rng, narrow):
 
 def inputs(model, rng):
     """Token ids, and for BERT a padded row and token types. PyTorch leaves the padding id out of BERT's gradient: none is used."""
-    gpt2 = model.config.model_type == "gpt2"
-    ids = rng.integers(0 if gpt2 else 1, model.config.vocab_size, (2, 7))
-    if gpt2:
+    bert = model.config.model_type == "bert"
+    ids = rng.integers(1 if bert else 0, model.config.vocab_size, (2, 7))
+    if not bert:
         return {"input_ids": ids}
     mask = np.ones_like(ids)
     mask[1, 4:] = 0

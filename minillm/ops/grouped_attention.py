@@ -26,7 +26,7 @@ def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.n
     q : ndarray of shape (B, H, Tq, D)
     k, v : ndarray of shape (B, K, Tk, D)
         K divides H; head h has the keys and values of number h // (H/K).
-    visible : bool ndarray that broadcasts to (B, 1, Tq, Tk)
+    visible : bool ndarray of shape (…, Tq, Tk) that broadcasts to (B, 1, Tq, Tk)
         True where a query may see a key, the same for all heads.
 
     Returns
@@ -36,8 +36,8 @@ def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.n
     """
     B, H, T, D = q.shape
     K = k.shape[1]
-    visible = np.concatenate([np.broadcast_to(visible, (*visible.shape[:-2], T, k.shape[2]))] * (H // K), axis=-2)
-    o, cache = attention(q.reshape(B, K, -1, D), k, v, visible)
+    stacked = q.reshape(B, K, H // K * T, D)
+    o, cache = attention(stacked, k, v, np.concatenate([visible] * (H // K), axis=-2))
     return o.reshape(q.shape), cache
 
 
