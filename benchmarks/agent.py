@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.report import show
-from benchmarks.rounds import Row, absent, present, row
+from benchmarks.rounds import Row, absent, present, repeat, row
 from benchmarks.steps import CLOSE
 from minillm import GPT
 from minillm.experience import Experience
@@ -154,12 +154,10 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     if TORCH in makers:
         require_equal(0)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
-    begin, seed = time.perf_counter(), 0
-    while seed == 0 or (seed < MOST_SEEDS and time.perf_counter() - begin < options.seconds):
+    for seed in repeat(options.seconds, MOST_SEEDS):
         for name, maker in makers.items():
             run = new_run(seed)
             found[name].append(job(maker(run), run, options.updates))
-        seed += 1
     whole = f"to {SHARE} J*" if options.updates is None else f"{options.updates} updates"
     yield from table(whole, found, AIM if options.updates is None else None)
     yield from absent(whole, missing)

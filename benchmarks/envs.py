@@ -5,78 +5,62 @@ n > 1 `SyncVectorEnv` of n such; both take and return integers: the text is work
 peer that also delivers text, by Gymnasium's own `render()`. All loops reset at an end.
 """
 
-import argparse
-import json
-import statistics
-import time
-from collections.abc import Callable
+from __future__ import annotations
 
-import gymnasium
+import argparse
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 
 import envs
+from benchmarks.report import show
+from benchmarks.rounds import Row, Side, absent, compare, present
 
-ROUNDS, STEPS = 7, 20_000
-TARGETS = {"1": 20, "1, ansi": 20, "64": 40, "1024": 250}
+PEER, STEPS = "Gymnasium", 20_000
+AIMS = {"1": 20, "1, ansi": 20, "64": 40, "1024": 250}
 NAMES = ("left", "down", "right", "up")  # in the order of Gymnasium's action numbers
 DIRECTIONS = np.array(NAMES)
 
 
-def rate(play: Callable[[], int]) -> float:
-    """Return steps per second of one call that says how many steps it made."""
-    begin = time.perf_counter()
-    return play() / (time.perf_counter() - begin)
+def one(env: Any, actions: list, rendered: Callable[[], object] | None = None) -> Side:
+    """Return a plain loop over one environment that resets it at each end; ``rendered`` is called for the text of each step."""
 
-
-def one(env, actions: list) -> Callable[[], int]:
-    """Return a plain loop over one environment that resets it at each end."""
-
-    def play() -> int:
+    def play() -> None:
         env.reset()
         for action in actions:
             _, _, terminated, truncated, _ = env.step(action)
+            if rendered is not None:
+                rendered()
             if terminated or truncated:
                 env.reset()
-        return len(actions)
 
-    return play
-
-
-def one_rendered(env, actions: list) -> Callable[[], int]:
-    """Return the same loop for an environment whose text is its rendering."""
-
-    def play() -> int:
-        env.reset()
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            env.render()
-            if terminated or truncated:
-                env.reset()
-        return len(actions)
-
-    return play
+    return Side(play, len(actions))
 
 
-def many(env, actions: np.ndarray) -> Callable[[], int]:
+def many(env: Any, actions: np.ndarray) -> Side:
     """Return a loop over a vector environment that resets itself."""
 
-    def play() -> int:
+    def play() -> None:
         env.reset()
         for row in actions:
             env.step(row)
-        return actions.size
 
-    return play
+    return Side(play, actions.size)
 
 
-def pair(row: str, rng: np.random.Generator) -> tuple[Callable[[], int], Callable[[], int]]:
+def pair(row: str, rng: np.random.Generator) -> tuple[Side, Side]:
     """Return (ours, Gymnasium's) loops of one row of the table."""
+    import gymnasium
+
     n = int(row.split(",")[0])
     if n == 1:
         chosen = rng.integers(4, size=STEPS).tolist()
         ours = one(envs.make("grid/frozenlake", seed=0), [NAMES[a] for a in chosen])
         if "ansi" in row:
-            return ours, one_rendered(gymnasium.make("FrozenLake-v1", render_mode="ansi"), chosen[: STEPS // 4])
+            peer = gymnasium.make("FrozenLake-v1", render_mode="ansi")
+            return ours, one(peer, chosen[: STEPS // 4], peer.render)
         return ours, one(gymnasium.make("FrozenLake-v1"), chosen)
     chosen = rng.integers(4, size=(max(20, 4 * STEPS // n), n))
     ours = many(envs.make_vector("grid/frozenlake", n, seed=0), DIRECTIONS[chosen])
@@ -86,6 +70,8 @@ def pair(row: str, rng: np.random.Generator) -> tuple[Callable[[], int], Callabl
 
 def check_same_numbers(rng: np.random.Generator) -> None:
     """Refuse to time two different processes: exact values with chance, every step of a played map without it."""
+    import gymnasium
+
     ours, theirs = envs.exact("grid/frozenlake"), envs.exact("gymnasium:FrozenLake-v1")
     values = ours.value(ours.uniform()), theirs.value(theirs.uniform())
     if abs(values[0] - values[1]) > 1e-13:
@@ -102,20 +88,20 @@ def check_same_numbers(rng: np.random.Generator) -> None:
             env.reset(), peer.reset()
 
 
-def main(options: argparse.Namespace) -> None:
-    """Print the rates and the median ratio for each number of environments."""
-    rng, rows = np.random.default_rng(0), []
-    check_same_numbers(rng)
-    for n, target in TARGETS.items():
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Yield the rates for each number of environments."""
+    rng = np.random.default_rng(0)
+    _, missing = present({PEER: lambda: import_module("gymnasium")}, options.peers)
+    if not missing:
+        check_same_numbers(rng)
+    for n, aim in AIMS.items():
+        if missing:
+            yield from absent(f"n = {n}", missing)
+            continue
         ours, theirs = pair(n, rng)
-        rates = [(rate(ours), rate(theirs)) for _ in range(ROUNDS + 1)][1:]
-        ratio = statistics.median(a / b for a, b in rates)
-        mine, peer = (statistics.median(column) for column in zip(*rates, strict=True))
-        rows.append({"n": n, "steps_per_second": mine, "gymnasium": peer, "ratio": ratio, "target": target})
-    if options.json:
-        print(json.dumps({"benchmark": "envs", "gymnasium": gymnasium.__version__, "rows": rows}))
-        return
-    print(f"grid/frozenlake against Gymnasium {gymnasium.__version__}, medians of {ROUNDS} alternating rounds")
-    for row in rows:
-        print(f"n = {row['n']:>7}: {row['steps_per_second']:12,.0f} steps/s, peer {row['gymnasium']:9,.0f}", end="")
-        print(f", ratio {row['ratio']:6.1f} (aim {row['target']})")
+        yield from compare(f"n = {n}", ours, {PEER: theirs}, {PEER: aim}, options.seconds, "steps/s")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print the comparison."""
+    show(options, "envs", "grid/frozenlake, steps a second, medians of alternating rounds", rows(options))

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import envs
+from benchmarks import machine
+from benchmarks.report import describe
 
 SEEDS = (0, 1)
 PROMISE = 0.95
@@ -64,8 +66,9 @@ def main(options: argparse.Namespace) -> None:
     """Run every command with every seed and print the table; a family is reached if all of its rows are."""
     assert {id for ids in FAMILIES.values() for id in ids} == set(envs.ids())
     rows: dict[str, list[dict]] = {}
+    about = machine.facts(options.threads)
     if not options.json:
-        print(f"{'':46}{'exact J':>10}{'J*':>10}{'share':>9}{'seconds':>9}{'CPU seconds':>13}", flush=True)
+        print(f"{describe(about)}\n{'':46}{'exact J':>10}{'J*':>10}{'share':>9}{'seconds':>9}{'CPU seconds':>13}", flush=True)
     for family, ids in FAMILIES.items():
         rows[family] = []
         for id in ids:
@@ -74,7 +77,7 @@ def main(options: argparse.Namespace) -> None:
                 if not options.json:
                     print(line(rows[family][-1]), flush=True)
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps({"benchmark": "families", **about, "rows": rows}))
         return
     reached = [family for family, of in rows.items() if min(row["share"] for row in of) >= PROMISE]
     print(f"{len(reached)} of {len(rows)} families reach {PROMISE:.0%} of J* with every seed in every command")

@@ -1,22 +1,26 @@
 """A whole run of `minillm fit` at nanoGPT's CPU setting against PyTorch: same text, split, initial parameters, data order.
 
-FIT_TEXTS (files, separated by colons; the sonnets), FIT_STEPS (2000) and FIT_ROUNDS (1) in the environment change what is run.
+``--updates N`` takes so many steps; FIT_TEXTS in the environment names files, separated by colons, instead of the sonnets.
 Both sides evaluate the same validation blocks as often; ours saves its checkpoints too.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
 import os
-import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from benchmarks.peers import torch_gpt
+from benchmarks.report import show
+from benchmarks.rounds import Row, absent, present, repeat, row
 from minillm.corpus import random_blocks
 from minillm.evaluation import EVALUATED_TOKENS
 from minillm.fit_config import FitConfig
@@ -25,6 +29,10 @@ from minillm.optimizers import warmup_cosine
 from minillm.text_run import DATA, TextRun, read_corpus
 from minillm.threads import recycle_memory
 
+if TYPE_CHECKING:
+    from benchmarks.peers.torch_gpt import TorchGPT
+
+PEER, MOST_ROUNDS = "torch eager", 5
 CLOSE_STEPS = 50  # over these the two curves must agree to CLOSE
 CLOSE = 1e-3
 Curve = tuple[float, np.ndarray, float]  # seconds, loss of each step, last validation loss
@@ -44,9 +52,13 @@ def ours(config: FitConfig, texts: list[Path]) -> Curve:
 
 def theirs(config: FitConfig, texts: list[Path]) -> Curve:
     """Train the peer from the same parameters on the same batches."""
+    import torch
+
+    from benchmarks.peers import torch_gpt
+
     run = TextRun(config, read_corpus(texts, config), Path())
     peer = torch_gpt.from_ours(run.model)
-    optimizer = _adamw(peer, config)
+    optimizer = torch_gpt.adamw(peer, config.lr, (config.beta_1, config.beta_2), config.weight_decay)
     start = time.perf_counter()
     losses, validation = [], _evaluate(peer, run)
     for step in range(config.steps):
@@ -66,51 +78,42 @@ def theirs(config: FitConfig, texts: list[Path]) -> Curve:
     return time.perf_counter() - start, np.array(losses), validation
 
 
-def _adamw(peer: torch_gpt.TorchGPT, config: FitConfig) -> torch.optim.Optimizer:
-    """AdamW in its fastest form, with decay on matrices only."""
-    groups = [
-        {"params": [p for p in peer.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in peer.parameters() if p.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, config.lr, (config.beta_1, config.beta_2), fused=True)
+def _evaluate(peer: TorchGPT, run: TextRun, whole: bool = False) -> float:
+    import torch
 
-
-@torch.no_grad()
-def _evaluate(peer: torch_gpt.TorchGPT, run: TextRun, whole: bool = False) -> float:
     inputs, targets = run.validation if whole else run.probe
-    rows, total = EVALUATED_TOKENS // inputs.shape[1], 0.0
-    for start in range(0, len(inputs), rows):
-        logits, _ = peer(torch.from_numpy(inputs[start : start + rows]))
-        wanted = torch.from_numpy(targets[start : start + rows]).reshape(-1)
+    size, total = EVALUATED_TOKENS // inputs.shape[1], 0.0
+    for start in range(0, len(inputs), size):
+        with torch.no_grad():
+            logits, _ = peer(torch.from_numpy(inputs[start : start + size]))
+        wanted = torch.from_numpy(targets[start : start + size]).reshape(-1)
         total += torch.nn.functional.cross_entropy(
             logits.reshape(len(wanted), -1), wanted, ignore_index=IGNORE, reduction="sum"
         ).item()
     return total / int((targets != IGNORE).sum())
 
 
-def main(options: argparse.Namespace) -> None:
-    """Run both, compare the curves, print the ratio of the wall times."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
-    torch.set_num_threads(options.threads)
-    recycle_memory()
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Run both, compare the curves, yield the wall times and the last validation losses."""
+    _, missing = present({PEER: lambda: import_module("benchmarks.peers.torch_gpt")}, options.peers)
     texts = [Path(path) for path in os.environ.get("FIT_TEXTS", "").split(":") if path]
-    config = dataclasses.replace(FitConfig(sample_length=0), steps=int(os.environ.get("FIT_STEPS", "2000")))
-    rounds = [(ours(config, texts), theirs(config, texts)) for _ in range(int(os.environ.get("FIT_ROUNDS", "1")))]
-    (_, mine, loss), (_, peers, peer_loss) = rounds[0]
-    apart = float(np.abs(mine - peers)[:CLOSE_STEPS].max())
+    config = dataclasses.replace(FitConfig(sample_length=0), steps=options.updates or FitConfig.steps)
+    case = f"{config.steps} steps"
+    if missing:
+        yield from absent(case, missing)
+        return
+    mine, its = [], []
+    for _ in repeat(options.seconds, MOST_ROUNDS):
+        mine.append(ours(config, texts))
+        its.append(theirs(config, texts))
+    apart = float(np.abs(mine[0][1] - its[0][1])[:CLOSE_STEPS].max())
     if not apart < CLOSE:
         raise SystemExit(f"the curves are {apart:.1e} apart in the first {CLOSE_STEPS} steps, allowed {CLOSE:.0e}")
-    result = {
-        "threads": options.threads,
-        "steps": config.steps,
-        "seconds": statistics.median(a[0] for a, _ in rounds),
-        "torch_seconds": statistics.median(b[0] for _, b in rounds),
-        "ratio": statistics.median(b[0] / a[0] for a, b in rounds),
-        "apart_first_50": apart,
-        "validation_loss": loss,
-        "torch_validation_loss": peer_loss,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    print(json.dumps(result) if options.json else "\n".join(f"{name:24}{value}" for name, value in result.items()))
+    yield row(case, PEER, [run[0] for run in mine], [run[0] for run in its], unit="s")
+    yield row("validation loss, nats", PEER, [run[2] for run in mine], [run[2] for run in its], unit="")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print the comparison."""
+    recycle_memory()
+    show(options, "fit", "a whole run of minillm fit, wall time", rows(options))

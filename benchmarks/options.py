@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shapes", type=comma, default=[], help="of micro, tiny, small, tiny-256 (those of the entry)")
     parser.add_argument("--peers", type=comma, default=[], help="only peers whose names hold one of these words: eager,jax")
     parser.add_argument("--seconds", type=float, default=20.0, help="for the rounds of one case; three rounds are the least (20)")
-    parser.add_argument("--updates", type=int, default=None, help="agent: time so many updates instead of whole runs")
+    parser.add_argument("--updates", type=int, default=None, help="agent, fit: so many updates instead of whole runs")
     parser.add_argument("--plot", default=None, metavar="FILE", help="sweep: draw the picture too")
     options = parser.parse_args(arguments)
     for name in options.names:

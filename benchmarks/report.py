@@ -10,11 +10,14 @@ from collections.abc import Iterable
 from benchmarks import machine
 from benchmarks.rounds import Row
 
-HEAD = f"{'':24}{'peer':30}{'ours':>12}{'peer':>12} {'':8}{'':2}{'ratio':>8}{'aim':>10}"
+HEAD = f"{'':24}{'peer':26}{'ours':>12}{'theirs':>12} {'':8}{'ratio':>10}{'aim':>8}{'rounds':>8}"
 
 
 def show(options: argparse.Namespace, name: str, title: str, rows: Iterable[Row], **extra: object) -> None:
-    """Print the lines as they come, with what they were measured on; with ``--json`` one object at the end."""
+    """Print the lines as they come, with what they were measured on; with ``--json`` one object at the end.
+
+    ``×`` stands before theirs ÷ ours (times as fast), ``÷`` before ours ÷ theirs (a multiple), both medians over the rounds.
+    """
     about = machine.facts(options.threads)
     if options.json:
         lines = [{**dataclasses.asdict(row), "verdict": row.verdict} for row in rows]
@@ -36,13 +39,14 @@ def describe(about: dict) -> str:
 
 def line(row: Row) -> str:
     """Return a line of the table."""
-    begin = f"{row.case:24}{row.peer:30}"
+    begin = f"{row.case:24}{row.peer:26}"
     if row.missing is not None:
         return f"{begin}missing: {row.missing}"
     if row.theirs is None:
         return f"{begin}{number(row.ours)}{'':12} {row.unit}"
     aim = "" if row.aim is None else f"{'≤' if row.multiple else '≥'} {row.aim:g}"
-    text = f"{begin}{number(row.ours)}{number(row.theirs)} {row.unit:8}{'÷' if row.multiple else '×'} {number(row.ratio, 8)}{aim:>10}"
+    sign = "÷" if row.multiple else "×"
+    text = f"{begin}{number(row.ours)}{number(row.theirs)} {row.unit:8}{sign} {number(row.ratio, 8)}{aim:>8}{row.rounds:8}"
     return f"{text}  {row.verdict}".rstrip()
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Made = TypeVar("Made")
@@ -87,6 +87,16 @@ def _turn(side: Side, number: int) -> float:
     for _ in range(number):
         side.call()
     return (time.perf_counter() - begin) / number
+
+
+def repeat(seconds: float, most: int) -> Iterator[int]:
+    """Yield 0, 1, … while there is time for one more round, at least once: for work that is too long for :func:`alternate`."""
+    begin = time.perf_counter()
+    for number in range(most):
+        spent = time.perf_counter() - begin
+        if number and spent * (number + 1) / number > seconds:
+            return
+        yield number
 
 
 def row(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import CheckpointError, UserError
+from minillm.json_object import read_object
 from minillm.llama import Llama
 from minillm.llama_config import EMBEDDING, HEAD, LlamaConfig
 from minillm.pretrained import directory
@@ -54,7 +55,7 @@ def read_config(path: Path) -> LlamaConfig:
     CheckpointError
         If it is of another architecture, out of range, or asks for something that this implementation does not compute.
     """
-    config = directory.read_json(path)
+    config = read_object(path, CheckpointError)
     require_architecture(config, path, "llama", ARCHITECTURES)
     rope = config.pop("rope_parameters", None) or {}  # since transformers 5; before, rope_theta stood with the others
     if not isinstance(rope, dict):

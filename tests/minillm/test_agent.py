@@ -50,6 +50,11 @@ def test_a_set_of_two_actions_is_chosen_from_by_summed_log_probabilities(random_
     assert set(choices) == {"g", "tl"}
 
 
+def loop_texts(tokenizer, ids):
+    """One row after the other."""
+    return [tokenizer.decode(row[row != IGNORE], skip_special_tokens=True) for row in ids]
+
+
 @pytest.mark.parametrize("option", [{}, {"temperature": 1.7}, {"top_k": 4}, {"top_p": 0.95}])
 def test_log_probs_of_an_act_are_those_of_its_actions(random_model, option):
     """Behaviour and score are one distribution, filters included: their ratio is 1."""
@@ -66,25 +71,28 @@ def test_log_probs_of_an_act_are_those_of_its_actions(random_model, option):
     for row in np.flatnonzero(ended):
         expected = agent.action_log_probs([states[row]], [choice.texts[row]])[0, 0]
         assert choice.log_probs[row].sum() == pytest.approx(expected, rel=1e-10)
+    assert choice.texts.tolist() == loop_texts(LETTERS, choice.ids)
     for row in range(len(states)):
         ids = choice.ids[row][choice.ids[row] != IGNORE]
-        assert choice.texts[row] == LETTERS.decode(ids, skip_special_tokens=True)
         assert (ids[:-1] != end).all()
         assert ids[-1] == end or len(ids) == choice.ids.shape[1]
 
 
-def test_action_log_probs_equal_a_full_forward(model):
-    agent = agent_of(model)
-    states, actions = ["ab", "", "cab\n?d", "ab"], ["a", "", "cd", "bbb"]
-    scores = agent.action_log_probs(states, actions)
-    assert scores.shape == (4, 4)
-    end = [LETTERS.eos_token_id]
+def loop_action_log_probs(model, tokenizer, states, actions):
+    """One full forward for each state and action."""
+    scores, end = np.zeros((len(states), len(actions))), [tokenizer.eos_token_id]
     for n, state in enumerate(states):
         for a, action in enumerate(actions):
-            prompt, written = [*LETTERS.encode(state), *end], [*LETTERS.encode(action), *end]
+            prompt, written = [*tokenizer.encode(state), *end], [*tokenizer.encode(action), *end]
             log_p, _ = log_softmax(model.forward(np.array(prompt + written))[0])
-            expected = sum(log_p[len(prompt) - 1 + t, token] for t, token in enumerate(written))
-            assert scores[n, a] == pytest.approx(expected, rel=1e-12)
+            scores[n, a] = sum(log_p[len(prompt) - 1 + t, token] for t, token in enumerate(written))
+    return scores
+
+
+def test_action_log_probs_equal_a_full_forward(model):
+    states, actions = ["ab", "", "cab\n?d", "ab"], ["a", "", "cd", "bbb"]
+    scores = agent_of(model).action_log_probs(states, actions)
+    np.testing.assert_allclose(scores, loop_action_log_probs(model, LETTERS, states, actions), rtol=1e-12)
     assert (scores[0] == scores[3]).all()
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -29,6 +30,27 @@ def random_sets(seed, S=3, A=4, L=3):
     q = np.where(lengths > 0, rng.normal(size=(S, A)), np.nan)
     words = np.maximum(lengths - (lengths == 3), 1)
     return ActionSets(log_probs, mask, taken, rng.normal(size=S), 2, words, q)
+
+
+def loop_log_policy(sets, score):
+    """State by state, candidate by candidate."""
+    log_pi = np.full(sets.mask.shape[:2], -np.inf)
+    for s in range(len(log_pi)):
+        u = {}
+        for a in range(log_pi.shape[1]):
+            tokens = [sets.log_probs[s, a, t] for t in range(sets.mask.shape[2]) if sets.mask[s, a, t]]
+            if tokens:
+                u[a] = math.fsum(tokens) / {"sum": 1, "token_mean": len(tokens), "word_mean": sets.words[s, a]}[score]
+        for a, value in u.items():
+            log_pi[s, a] = value - math.log(math.fsum(math.exp(other) for other in u.values()))
+    return log_pi
+
+
+@pytest.mark.parametrize("score", ["sum", "token_mean", "word_mean"])
+@given(seed=st.integers(0, 10**6))
+def test_the_policy_equals_the_loop(score, seed):
+    sets = random_sets(seed)
+    np.testing.assert_allclose(log_policy(sets, score), loop_log_policy(sets, score), rtol=1e-13, atol=1e-13)
 
 
 def test_go_and_turn_left():
