@@ -22,6 +22,62 @@ class ResetNeeded(RuntimeError):
     """The episode has ended, or none was begun: call reset() first."""
 
 
+class _Row(dict):
+    """What a state's action strings lead to: action -> (cumulative, [(next row, its text, reward, terminated)]).
+
+    Filled when an action is first looked up, so that a table of many states costs what is visited of it.
+    """
+
+    __slots__ = ("invalid", "rows", "state", "text")
+
+    def __init__(self, rows: "_Rows", state: int):
+        self.rows, self.state, self.text = rows, state, str(rows.mdp.state_texts[state])
+        self.invalid: tuple | None = None
+
+    def __missing__(self, action: str) -> tuple:
+        if not isinstance(action, str):
+            raise TypeError
+        if self.invalid is None:
+            self._fill()
+            return self[action]
+        return self.invalid
+
+    def _fill(self) -> None:
+        mdp, rows = self.rows.mdp, self.rows
+        cells = zip(*(table[self.state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards)), strict=True)
+        outcomes = [
+            (c, [(rows[s], rows[s].text, r, bool(mdp.terminal[s])) for s, r in zip(ss, rs, strict=True)]) for c, ss, rs in cells
+        ]
+        self.invalid = outcomes.pop()
+        self.update(zip(mdp.action_numbers, outcomes, strict=True))
+
+
+class _Rows(dict):
+    """The rows of a table by state, made when they are first asked for."""
+
+    def __init__(self, mdp: ExactMDP):
+        self.mdp = mdp
+
+    def __missing__(self, state: int) -> _Row:
+        self[state] = _Row(self, state)
+        return self[state]
+
+
+class _Over(dict):
+    """The row of an episode that has ended with a text, or was never begun: it leads nowhere."""
+
+    __slots__ = ("id", "text")
+
+    def __init__(self, id: str):
+        self.id = id
+        self.text: str | None = None
+
+    def __missing__(self, action: str) -> tuple:
+        if not isinstance(action, str):
+            raise TypeError
+        raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
+
+
 class TextEnv:
     r"""One environment played from its table, in Gymnasium's calling convention; observations and actions are strings.
 
@@ -38,15 +94,14 @@ class TextEnv:
 
     def __init__(self, mdp: ExactMDP, seed: int | None = None, index: int = 0):
         self.mdp, self.id, self.index = mdp, mdp.id, index
-        self._texts, self._terminal = mdp.state_texts.tolist(), mdp.terminal.tolist()
-        self._rows: list = [None] * len(self._texts)
-        self._starts = mdp.start_cumulative.tolist()
-        self._horizon = mdp.horizon
-        self._state, self._time, self._done = -1, 0, True
+        self._rows, self._over = _Rows(mdp), _Over(mdp.id)
+        self._starts, self._horizon = mdp.start_cumulative.tolist(), mdp.horizon
+        self._row: _Row | _Over = self._over
+        self._left = 0
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._uniform = stream(stream_keys(seed_word(seed), np.array([self.index]))).__next__
+        self._numbers = stream(stream_keys(seed_word(seed), np.array([self.index])))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
         """Begin an episode and return (observation, info).
@@ -58,11 +113,11 @@ class TextEnv:
         """
         if seed is not None:
             self._seed(check_seed(seed))
-        known = check_options(options, {"state"}) if options else {}
-        state = bisect_right(self._starts, self._uniform())
-        self._state = int(check_states(self.mdp, known["state"], ())) if known else state
-        self._time, self._done = 0, False
-        return self._texts[self._state], {}
+        state = bisect_right(self._starts, next(self._numbers))
+        if options:
+            state = int(check_states(self.mdp, check_options(options, {"state"})["state"], ()))
+        self._row, self._left = row, _ = self._rows[state], self._horizon
+        return row.text, {}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict]:
         """Play an action string and return (observation, reward, terminated, truncated, info).
@@ -74,35 +129,22 @@ class TextEnv:
         ResetNeeded
             If no episode is under way.
         """
-        if not isinstance(action, str):
-            raise TypeError(f"action must be a str, got {type(action).__name__}: {action!r}")
-        if self._done:
-            raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
-        row = self._rows[self._state] or self._row(self._state)
-        cumulative, outcomes = row.get(action) or row[None]
-        self._state, text, reward, terminated = outcomes[bisect_right(cumulative, self._uniform())]
-        self._time = time = self._time + 1
-        if terminated or time >= self._horizon:
-            self._done = True
+        try:
+            cumulative, outcomes = self._row[action]
+        except TypeError:
+            raise TypeError(f"action must be a str, got {type(action).__name__}: {action!r}") from None
+        self._row, text, reward, terminated = outcomes[bisect_right(cumulative, next(self._numbers))]
+        self._left = left = self._left - 1
+        if terminated or not left:
+            self._row, self._over.text = self._over, text
             return text, reward, terminated, not terminated, {}
         return text, reward, False, False, {}
 
-    def _row(self, state: int) -> dict:
-        """A state's outcomes as action -> (cumulative, [(next state, text, reward, terminated)]); None is `invalid`.
-
-        Prepared at the first visit.
-        """
-        mdp, texts, terminal = self.mdp, self._texts, self._terminal
-        cells = zip(*(table[state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards)), strict=True)
-        outcomes = [(c, [(s, texts[s], r, terminal[s]) for s, r in zip(ss, rs, strict=True)]) for c, ss, rs in cells]
-        self._rows[state] = dict(zip([*mdp.action_numbers, None], outcomes, strict=True))
-        return self._rows[state]
-
     def render(self) -> str:
         """Return the current state's text; changes nothing."""
-        if self._state < 0:
+        if self._row.text is None:
             raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
-        return self._texts[self._state]
+        return self._row.text
 
     def close(self) -> None:
         """Do nothing; there is nothing to release."""

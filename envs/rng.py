@@ -97,7 +97,8 @@ class Streams:
         first = self._draws[:1] if (self._draws == self._draws[0]).all() else self._draws
         self._u = uniforms(self._keys, first + np.arange(self._block, dtype=np.uint64)[:, None])
         self._u.flags.writeable = False
-        self._used, self._place = 0, None
+        self._used = 0
+        self._place: np.ndarray | None = None  # index of each row's next number, once the rows have parted
 
     def peek(self) -> np.ndarray:
         """Return the next number of each stream, read-only, without moving on."""

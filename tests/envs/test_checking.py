@@ -17,7 +17,7 @@ class Broken(envs.TextEnv):
     def step(self, action):
         if self.fault == "type" and not isinstance(action, str):
             return super().step("")
-        if self.fault == "end" and self._done:
+        if self.fault == "end" and self._row is self._over:
             return "", 0.0, True, False, {}
         obs, reward, *rest = super().step(action)
         return obs, (np.float32(reward) if self.fault == "reward" else reward), *rest
