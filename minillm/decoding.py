@@ -60,7 +60,7 @@ def read(
         raise UserError(f"prompt {int(np.argmin(lengths))} is empty; start it with the end-of-text token")
     if past is None:
         past = KeyValueCache(model.config, len(ids), model.parameters.vector.dtype, room)
-    logits, _ = model.forward(ids, at=lengths[:, None] - 1, past=past, keep=False)
+    logits, _ = model.forward(ids, at=lengths[:, None] - 1 if ids.shape[1] > 1 else None, past=past, keep=False)
     past.lengths = past.lengths + lengths
     return past, logits[:, 0]
 

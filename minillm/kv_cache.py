@@ -60,18 +60,41 @@ class KeyValueCache:
         copy.lengths = np.concatenate([cache.lengths for cache in caches])
         return copy
 
+    def append(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Store T new ids of each row, shape (B, T), behind those before; the lengths are left to the caller.
+
+        Returns
+        -------
+        positions : integer array of shape (B, T), or (1, T) if all rows are equally long
+        visible : bool array of shape (B, 1, T, keys), or None: each token sees those before it and itself
+        """
+        T, start = ids.shape[1], self._common_length()
+        if start is not None:
+            self.ids[:, start : start + T] = ids
+            return np.arange(start, start + T)[None], None
+        positions = self.lengths[:, None] + np.arange(T)
+        self.ids[np.arange(len(ids))[:, None], positions] = ids
+        return positions, (np.arange(positions.max() + 1) <= positions[:, :, None])[:, None]
+
     def writer(self, layer: int, T: int) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """Return a function that stores T new keys and values of a layer and returns all keys and values so far."""
-        positions = self.lengths[:, None] + np.arange(T)
-        rows = np.arange(len(self.lengths))[:, None]
-        end = int(positions.max(initial=-1)) + 1
+        start = self._common_length()
+        end = (int(self.lengths.max()) if start is None else start) + T
 
         def write(k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            self.keys[layer, rows, :, positions] = k.swapaxes(1, 2)
-            self.values[layer, rows, :, positions] = v.swapaxes(1, 2)
+            for store, new in ((self.keys[layer], k), (self.values[layer], v)):
+                if start is None:
+                    store[np.arange(len(new))[:, None], :, self.lengths[:, None] + np.arange(T)] = new.swapaxes(1, 2)
+                else:
+                    store[:, :, start:end] = new
             return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
         return write
+
+    def _common_length(self) -> int | None:
+        """The length of all rows, if they are equally long."""
+        shortest = int(self.lengths.min(initial=self.lengths.max(initial=0)))
+        return shortest if shortest == self.lengths.max(initial=0) else None
 
     def replace(self, rows: np.ndarray, other: KeyValueCache) -> None:
         """Overwrite the given rows with those of ``other``, which has the same capacity."""

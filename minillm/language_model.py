@@ -43,11 +43,14 @@ class ModelConfig(Protocol):
 
 
 class Context(NamedTuple):
-    """Where tokens stand: ``ids`` and ``positions`` of shape (B, T), and what each may see, ``visible``."""
+    """Where tokens stand: ``ids`` (B, T), ``positions`` (B, T), or (1, T) if all rows have the same, and what each may see.
+
+    ``visible`` is None where a token sees those before it and itself.
+    """
 
     ids: np.ndarray
     positions: np.ndarray
-    visible: np.ndarray
+    visible: np.ndarray | None
 
 
 class LanguageModel:
@@ -162,14 +165,10 @@ class LanguageModel:
     ) -> Context:
         """The arguments of :meth:`forward`, checked and filled in; the ids are written into ``past``."""
         ids = self._checked(np.atleast_2d(ids), at, positions, past)
-        B, T = ids.shape
+        T = ids.shape[1]
         if past is not None:
-            positions = past.lengths[:, None] + np.arange(T)
-            visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
-            past.ids[np.arange(B)[:, None], positions] = ids
-        positions = np.arange(T) if positions is None else positions
-        visible = np.tri(T, dtype=bool) if visible is None else visible
-        return Context(ids, np.broadcast_to(positions, (B, T)), visible)
+            positions, visible = past.append(ids)
+        return Context(ids, np.atleast_2d(np.arange(T) if positions is None else positions), visible)
 
     def _checked(
         self, ids: np.ndarray, at: np.ndarray | None, positions: np.ndarray | None, past: KeyValueCache | None
@@ -183,9 +182,8 @@ class LanguageModel:
             length = int(positions.max(initial=-1)) + 1
         if length > self.config.n_positions:
             raise UserError(f"{length} tokens do not fit into n_positions = {self.config.n_positions}")
-        wrong = (ids < 0) | (ids >= self.config.vocab_size)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= self.config.vocab_size:
+            row, column = np.argwhere((ids < 0) | (ids >= self.config.vocab_size))[0]
             raise UserError(
                 f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
             )

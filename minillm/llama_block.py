@@ -28,6 +28,7 @@ from minillm.ops import (
     swiglu,
     swiglu_backward,
 )
+from minillm.ops.attention import causal
 from minillm.parameters import Parameters
 
 QKV, GATE_UP = ("self_attn.q_proj", "self_attn.v_proj"), ("mlp.gate_proj", "mlp.up_proj")  # first and last of those in one product
@@ -61,7 +62,7 @@ def llama_block(
     config: LlamaConfig,
     shape: tuple[int, int],
     tables: tuple[np.ndarray, np.ndarray],
-    visible: np.ndarray,
+    visible: np.ndarray | None,
     at: np.ndarray | None,
     remember: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None,
     keep: bool,
@@ -71,7 +72,7 @@ def llama_block(
     Parameters
     ----------
     tables : (cos, sin)
-        Of shape (B, 1, T, D/2), from :func:`minillm.ops.rotary.rotary_tables`.
+        Of shape (B, 1, T, D/2), or (1, 1, T, D/2), from :func:`minillm.ops.rotary.rotary_tables`.
     h, theta, layer, config, shape, visible, at, remember, keep
         As in :func:`minillm.block.block`.
 
@@ -85,12 +86,13 @@ def llama_block(
     qkv = (x @ stacked(theta, layer, QKV).T).reshape(B, T, H + 2 * K, D).swapaxes(1, 2)
     qk, turned = rotary(qkv[:, : H + K], *tables)
     q, k, v = qk[:, :H], qk[:, H:], qkv[:, H + K :]
+    if remember is not None:
+        k, v = remember(k, v)
     if at is not None:
         h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
         q = np.take_along_axis(q, at[:, None, :, None], axis=2)
+        visible = causal(T, k.shape[2]) if visible is None else visible
         visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
-    if remember is not None:
-        k, v = remember(k, v)
     o, attended = grouped_attention(q, k, v, visible)
     merged = o.swapaxes(1, 2).reshape(len(h), H * D)  # heads side by side again
     a = merged @ theta[name + "self_attn.o_proj.weight"].T

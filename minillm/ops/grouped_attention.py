@@ -15,10 +15,10 @@ $\bar K_j = c\,\bar S^\top Q$ runs over all $G\,T_q$ rows of the group. K = H is
 
 import numpy as np
 
-from minillm.ops.attention import attention, attention_backward
+from minillm.ops.attention import attention, attention_backward, causal
 
 
-def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, tuple]:
+def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray | None) -> tuple[np.ndarray, tuple]:
     r"""Return $O_h$ for every head and sequence.
 
     Parameters
@@ -26,8 +26,8 @@ def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.n
     q : ndarray of shape (B, H, Tq, D)
     k, v : ndarray of shape (B, K, Tk, D)
         K divides H; head h has the keys and values of number h // (H/K).
-    visible : bool ndarray of shape (…, Tq, Tk) that broadcasts to (B, 1, Tq, Tk)
-        True where a query may see a key, the same for all heads.
+    visible : bool ndarray of shape (…, Tq, Tk) that broadcasts to (B, 1, Tq, Tk), or None
+        True where a query may see a key, the same for all heads; causal when None.
 
     Returns
     -------
@@ -36,6 +36,7 @@ def grouped_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.n
     """
     B, H, T, D = q.shape
     K = k.shape[1]
+    visible = causal(T, k.shape[2]) if visible is None else visible
     stacked = q.reshape(B, K, H // K * T, D)
     o, cache = attention(stacked, k, v, np.concatenate([visible] * (H // K), axis=-2))
     return o.reshape(q.shape), cache

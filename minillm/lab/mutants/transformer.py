@@ -41,15 +41,40 @@ def patched(where: str, function: Callable) -> Callable[[np.ndarray], np.ndarray
     module, name = where.split(".")
 
     def gradient(theta: np.ndarray) -> np.ndarray:
-        with replaced(MODULES[module], name, function):
+        with replaced(MODULES[module], name, _writing(function)):
             return CASE.gradient(theta)
 
     return gradient
 
 
-def _attention(do: np.ndarray, cache: tuple, shape: Callable = lambda p, dp: p * (dp - (p * dp).sum(-1, keepdims=True))) -> tuple:
-    """The attention backward with a choice of what stands for the softmax's Jacobian."""
-    q, k, v, p, *_ = cache
+def _writing(function: Callable) -> Callable:
+    """Let a backward that returns its gradients write the last of them to ``out`` too, as those of the operations do."""
+
+    def backward(dy: np.ndarray, cache: tuple, *rest: Any, out: tuple = ()) -> Any:
+        gradients = function(dy, cache, *rest)
+        for place, value in zip(reversed(out), reversed(gradients), strict=False):
+            if place is not None:
+                place[...] = value
+        return gradients
+
+    return backward
+
+
+def _weights(cache: tuple) -> np.ndarray:
+    """P, queries by keys; the case is short enough for one step."""
+    ((_, _, transposed),) = cache[3]
+    return transposed.mT
+
+
+def _attention(
+    do: np.ndarray,
+    cache: tuple,
+    shape: Callable = lambda p, dp: p * (dp - (p * dp).sum(-1, keepdims=True)),
+    weights: Callable = _weights,
+) -> tuple:
+    """The attention backward with a choice of what stands for the softmax's Jacobian, and for P in all of it."""
+    q, k, v, *_ = cache
+    p = weights(cache)
     ds = shape(p, do @ v.swapaxes(-1, -2)) / math.sqrt(q.shape[-1])
     return ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ do
 
@@ -60,15 +85,15 @@ def _scaled(do: np.ndarray, cache: tuple, a: float, b: float, c: float) -> tuple
 
 
 def _unmasked(do: np.ndarray, cache: tuple) -> tuple:
-    q, k, v, *_ = cache
+    q, k, *_ = cache
     p = np.exp(ops.log_softmax(q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1]))[0])
     _, _, dv = ops.attention_backward(do, cache)
-    return (*_attention(do, (q, k, v, p, None))[:2], dv)
+    return (*_attention(do, cache, weights=lambda cache: p)[:2], dv)
 
 
 def _untransposed(do: np.ndarray, cache: tuple) -> tuple:
     dq, dk, _ = ops.attention_backward(do, cache)
-    return dq, dk, cache[3] @ do
+    return dq, dk, _weights(cache) @ do
 
 
 def _swapped(do: np.ndarray, cache: tuple) -> tuple:
