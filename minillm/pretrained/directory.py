@@ -27,24 +27,37 @@ def locate(name: str | Path) -> Path:
         If there is neither; the message says what to place where.
     """
     path = Path(name)
-    if path.is_dir():
-        return path
+    try:
+        if path.is_dir():
+            return path
+        exists, snapshot = path.exists(), _snapshot(str(name))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {name!s:.80}: {getattr(error, 'strerror', None) or error}") from None
     if path.suffix in PICKLES:
         raise CheckpointError(pickle_refusal(path))
-    if path.exists():
+    if exists:
         raise CheckpointError(f"{path} is a file, expected the directory that holds it and its config.json")
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or caches / "huggingface") / "hub")
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)):
-        repository = hub / f"models--{str(name).replace('/', '--')}"
-        main = repository / "refs" / "main"
-        snapshot = repository / "snapshots" / (main.read_text(encoding="utf-8").strip() if main.is_file() else "main")
-        if snapshot.is_dir():
-            return snapshot
+    if snapshot is not None and snapshot.is_dir():
+        return snapshot
     raise CheckpointError(
-        f"{name} is not a directory and not in the local Hugging Face cache {hub}; nothing is downloaded: "
+        f"{name} is not a directory and not in the local Hugging Face cache {_hub()}; nothing is downloaded: "
         f"place config.json and {SINGLE} in a directory and give its path"
     )
+
+
+def _hub() -> Path:
+    """The local Hugging Face cache, where its own library keeps it."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or caches / "huggingface") / "hub")
+
+
+def _snapshot(name: str) -> Path | None:
+    """Where the cache would hold the files of a repository; None if that is no repository's name."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        return None
+    repository = _hub() / f"models--{name.replace('/', '--')}"
+    main = repository / "refs" / "main"
+    return repository / "snapshots" / (main.read_text(encoding="utf-8").strip() if main.is_file() else "main")
 
 
 def open_tensors(directory: Path) -> dict[str, SafeTensors]:
