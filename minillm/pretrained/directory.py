@@ -16,6 +16,8 @@ from minillm.json_object import read_object
 from minillm.pretrained.safetensors import PICKLES, SafeTensors, pickle_refusal, write_safetensors
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+NEW = ".new"
+METADATA = {"format": "pt"}  # transformers asks for it
 
 
 def locate(name: str | Path) -> Path:
@@ -94,6 +96,8 @@ def save(
 ) -> None:
     """Write a checkpoint: its tensors in one file, or in shards of at most that many bytes (a larger tensor has its own), and config.json.
 
+    An old checkpoint in the directory is replaced only once all of the new one is on disk.
+
     Raises
     ------
     RunDirectoryError
@@ -107,19 +111,26 @@ def save(
     except OSError as error:
         raise RunDirectoryError(f"cannot write {directory}: {error.strerror or error}") from None
     groups = list(_groups(tensors, max_shard_bytes))
-    metadata = {"format": "pt"}  # transformers asks for it
-    if len(groups) == 1:
-        write_safetensors(directory / SINGLE, tensors, metadata)
-        (directory / INDEX).unlink(missing_ok=True)
-    else:
-        names = [f"model-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))]
-        for file, group in zip(names, groups, strict=True):
-            write_safetensors(directory / file, {name: tensors[name] for name in group}, metadata)
+    names = [f"model-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))] if len(groups) > 1 else [SINGLE]
+    texts: dict[str, Any] = {"config.json": config}
+    if len(groups) > 1:
         places = {name: file for file, group in zip(names, groups, strict=True) for name in group}
-        total = sum(array.nbytes for array in tensors.values())
-        write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
-        (directory / SINGLE).unlink(missing_ok=True)
-    write_json(directory / "config.json", config)
+        texts[INDEX] = {"metadata": {"total_size": sum(array.nbytes for array in tensors.values())}, "weight_map": places}
+    files = [*names, *texts]
+    try:  # all is written beside the old files before the first of them is replaced
+        for file, group in zip(names, groups, strict=True):
+            write_safetensors(directory / (file + NEW), {name: tensors[name] for name in group}, METADATA)
+        for file, content in texts.items():
+            write_json(directory / (file + NEW), content)
+        for file in files:
+            os.replace(directory / (file + NEW), directory / file)
+        for stale in {SINGLE, INDEX} - set(files):
+            (directory / stale).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {directory}: {error.strerror or error}") from None
+    finally:
+        for file in files:
+            (directory / (file + NEW)).unlink(missing_ok=True)
 
 
 def _groups(tensors: Mapping[str, np.ndarray], limit: int | None) -> Iterator[list[str]]:
