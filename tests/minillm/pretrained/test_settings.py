@@ -107,7 +107,7 @@ def changed(value):
         return not value
     if isinstance(value, int | float):
         return value * 2 + 1
-    return {"gelu_new": "relu", "gelu": "relu"}.get(value, "something") if isinstance(value, str | None) else {"0": "x"}
+    return {"gelu_new": "relu", "gelu": "relu"}.get(value, "something") if isinstance(value, str) else 3 if value is None else {"0": "x"}
 
 
 def build(framework, cls, config, state):
@@ -140,9 +140,9 @@ def test_a_key_that_changes_the_frameworks_logits_is_read_or_refused(framework, 
             continue
         try:
             logits = build(framework, cls, config, state)(**ids).logits
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError):  # the framework itself refuses the value
+        except Exception:  # the framework itself refuses the value, with errors of many classes
             continue
-        assert (logits == plain).all(), key
+        assert abs(logits - plain).max() < 1e-12, key
         no_matter.append(key)
     assert len(noticed) > 8
     assert len(no_matter) > 8
