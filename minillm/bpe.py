@@ -238,9 +238,10 @@ class BPETokenizer:
 def _require_ids(vocab: Mapping[str, int]) -> None:
     owner: dict[int, str] = {}
     for token, i in vocab.items():
-        if type(i) is not int or not 0 <= i < LARGEST_ID or i in owner:
-            wrong = f"the same as {owner[i]!r}" if i in owner else "not an integer from 0"
-            raise TokenizerError(f"the id of token {token!r} is {i!r:.40}, {wrong}")
+        if type(i) is not int or not 0 <= i < LARGEST_ID:
+            raise TokenizerError(f"the id of token {token!r:.60} is {i!r:.40}, not an integer from 0")
+        if i in owner:
+            raise TokenizerError(f"the id of token {token!r:.60} is {i}, the same as {owner[i]!r:.60}")
         owner[i] = token
 
 

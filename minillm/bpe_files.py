@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from minillm.json_object import read_object
 from minillm.tokenizer import END_OF_TEXT
 
 NEUTRAL: dict[str, Any] = {
-    "normalizer": None, "model.dropout": None, "model.unk_token": None, "model.continuing_subword_prefix": "",
-    "model.end_of_word_suffix": "", "model.byte_fallback": False, "model.ignore_merges": False,
+    "normalizer": None, "truncation": None, "padding": None, "model.dropout": None, "model.unk_token": None,
+    "model.continuing_subword_prefix": "", "model.end_of_word_suffix": "", "model.byte_fallback": False, "model.ignore_merges": False,
 }  # fmt: skip
+AFTER = ("ByteLevel", "TemplateProcessing")  # post-processors that leave the ids alone, where they name no special tokens
 
 
 def load(directory: Path) -> tuple[dict[str, Any], str]:
@@ -25,7 +27,11 @@ def load(directory: Path) -> tuple[dict[str, Any], str]:
         arguments, where = _slow(directory), f"{directory / 'vocab.json'} and merges.txt"
     else:
         raise TokenizerError(f"{directory} has neither tokenizer.json nor vocab.json and merges.txt")
-    eos = _settings(directory).get("eos_token") or END_OF_TEXT
+    settings = _settings(directory)
+    for key in ("add_prefix_space", "add_bos_token", "add_eos_token"):
+        if settings.get(key):
+            raise TokenizerError(f"{directory / 'tokenizer_config.json'}: {key} = {settings[key]!r:.40} is not supported")
+    eos = settings.get("eos_token") or END_OF_TEXT
     arguments["eos_token"] = eos.get("content") if isinstance(eos, dict) else eos
     if not isinstance(arguments["eos_token"], str):
         raise TokenizerError(f"{directory / 'tokenizer_config.json'}: eos_token must be a text, got {eos!r:.60}")
@@ -58,8 +64,11 @@ def _fast(path: Path) -> dict[str, Any]:
         value = (model if key.startswith("model.") else whole).get(key.removeprefix("model."), neutral)
         if value and value != neutral:
             raise TokenizerError(f"{path}: {key} = {value!r:.60} is not supported")
+    after = whole.get("post_processor")
+    if after is not None and (not isinstance(after, dict) or after.get("type") not in AFTER or after.get("special_tokens")):
+        raise TokenizerError(f"{path}: post_processor = {after!r:.60} is not supported, it may add tokens")
     merges = [_pair(path, i, merge) for i, merge in enumerate(_require(path, model, "merges", list))]
-    special = _added(path, whole.get("added_tokens") or [])
+    special = _added(path, _require(path, {"added_tokens": []} | whole, "added_tokens", list))
     digits = _digits(path, whole.get("pre_tokenizer"))
     return {"vocab": _require(path, model, "vocab", dict), "merges": merges, "special_tokens": special, "digits": digits}
 
@@ -68,11 +77,8 @@ def _slow(directory: Path) -> dict[str, Any]:
     path = directory / "merges.txt"
     lines = [line for line in _text(path).split("\n") if line.strip() and not line.startswith("#version")]
     vocab = read_object(directory / "vocab.json", TokenizerError)
-    settings = _settings(directory)
-    if settings.get("add_prefix_space"):
-        raise TokenizerError(f"{directory / 'tokenizer_config.json'}: add_prefix_space = True is not supported")
-    named = settings.get("added_tokens_decoder") or {}
-    if not isinstance(named, dict) or not all(i.isdecimal() and isinstance(token, dict) for i, token in named.items()):
+    named = _settings(directory).get("added_tokens_decoder") or {}
+    if not isinstance(named, dict) or not all(re.fullmatch("[0-9]{1,10}", i) and isinstance(t, dict) for i, t in named.items()):
         raise TokenizerError(f"{directory / 'tokenizer_config.json'}: added_tokens_decoder must map ids to tokens, got {named!r:.60}")
     special = _added(directory / "tokenizer_config.json", [{"id": int(i), **token} for i, token in named.items()])
     if END_OF_TEXT in vocab:
@@ -88,8 +94,8 @@ def _settings(directory: Path) -> dict[str, Any]:
 def _digits(path: Path, settings: Any) -> bool:
     """Whether digits are cut apart; the one other thing understood is GPT-2's own pattern."""
     steps = settings.get("pretokenizers", [settings]) if isinstance(settings, dict) else []
-    kinds = [step.get("type") if isinstance(step, dict) else step for step in steps]
-    if kinds not in (["ByteLevel"], ["Digits", "ByteLevel"]):
+    valid = isinstance(steps, list) and all(isinstance(step, dict) for step in steps)
+    if not valid or [step.get("type") for step in steps] not in (["ByteLevel"], ["Digits", "ByteLevel"]):
         raise TokenizerError(f"{path}: pre_tokenizer must be ByteLevel, or Digits and ByteLevel, got {settings!r:.80}")
     if steps[-1].get("add_prefix_space") or not steps[-1].get("use_regex", True):
         raise TokenizerError(f"{path}: pre_tokenizer.add_prefix_space must be false and use_regex true, got {steps[-1]!r}")

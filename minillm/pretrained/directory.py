@@ -16,6 +16,8 @@ from minillm.json_object import read_object
 from minillm.pretrained.safetensors import PICKLES, SafeTensors, pickle_refusal, write_safetensors
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+NEW = ".new"
+METADATA = {"format": "pt"}  # transformers asks for it
 
 
 def locate(name: str | Path) -> Path:
@@ -27,24 +29,37 @@ def locate(name: str | Path) -> Path:
         If there is neither; the message says what to place where.
     """
     path = Path(name)
-    if path.is_dir():
-        return path
+    try:
+        if path.is_dir():
+            return path
+        exists, snapshot = path.exists(), _snapshot(str(name))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {name!s:.80}: {getattr(error, 'strerror', None) or error}") from None
     if path.suffix in PICKLES:
         raise CheckpointError(pickle_refusal(path))
-    if path.exists():
+    if exists:
         raise CheckpointError(f"{path} is a file, expected the directory that holds it and its config.json")
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or caches / "huggingface") / "hub")
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)):
-        repository = hub / f"models--{str(name).replace('/', '--')}"
-        main = repository / "refs" / "main"
-        snapshot = repository / "snapshots" / (main.read_text(encoding="utf-8").strip() if main.is_file() else "main")
-        if snapshot.is_dir():
-            return snapshot
+    if snapshot is not None and snapshot.is_dir():
+        return snapshot
     raise CheckpointError(
-        f"{name} is not a directory and not in the local Hugging Face cache {hub}; nothing is downloaded: "
+        f"{name} is not a directory and not in the local Hugging Face cache {_hub()}; nothing is downloaded: "
         f"place config.json and {SINGLE} in a directory and give its path"
     )
+
+
+def _hub() -> Path:
+    """The local Hugging Face cache, where its own library keeps it."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or caches / "huggingface") / "hub")
+
+
+def _snapshot(name: str) -> Path | None:
+    """Where the cache would hold the files of a repository; None if that is no repository's name."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        return None
+    repository = _hub() / f"models--{name.replace('/', '--')}"
+    main = repository / "refs" / "main"
+    return repository / "snapshots" / (main.read_text(encoding="utf-8").strip() if main.is_file() else "main")
 
 
 def open_tensors(directory: Path) -> dict[str, SafeTensors]:
@@ -81,6 +96,8 @@ def save(
 ) -> None:
     """Write a checkpoint: its tensors in one file, or in shards of at most that many bytes (a larger tensor has its own), and config.json.
 
+    An old checkpoint in the directory is replaced only once all of the new one is on disk.
+
     Raises
     ------
     RunDirectoryError
@@ -94,19 +111,26 @@ def save(
     except OSError as error:
         raise RunDirectoryError(f"cannot write {directory}: {error.strerror or error}") from None
     groups = list(_groups(tensors, max_shard_bytes))
-    metadata = {"format": "pt"}  # transformers asks for it
-    if len(groups) == 1:
-        write_safetensors(directory / SINGLE, tensors, metadata)
-        (directory / INDEX).unlink(missing_ok=True)
-    else:
-        names = [f"model-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))]
-        for file, group in zip(names, groups, strict=True):
-            write_safetensors(directory / file, {name: tensors[name] for name in group}, metadata)
+    names = [f"model-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))] if len(groups) > 1 else [SINGLE]
+    texts: dict[str, Any] = {"config.json": config}
+    if len(groups) > 1:
         places = {name: file for file, group in zip(names, groups, strict=True) for name in group}
-        total = sum(array.nbytes for array in tensors.values())
-        write_json(directory / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
-        (directory / SINGLE).unlink(missing_ok=True)
-    write_json(directory / "config.json", config)
+        texts[INDEX] = {"metadata": {"total_size": sum(array.nbytes for array in tensors.values())}, "weight_map": places}
+    files = [*names, *texts]
+    try:  # all is written beside the old files before the first of them is replaced
+        for file, group in zip(names, groups, strict=True):
+            write_safetensors(directory / (file + NEW), {name: tensors[name] for name in group}, METADATA)
+        for file, content in texts.items():
+            write_json(directory / (file + NEW), content)
+        for file in files:
+            os.replace(directory / (file + NEW), directory / file)
+        for stale in {SINGLE, INDEX} - set(files):
+            (directory / stale).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {directory}: {error.strerror or error}") from None
+    finally:
+        for file in files:
+            (directory / (file + NEW)).unlink(missing_ok=True)
 
 
 def _groups(tensors: Mapping[str, np.ndarray], limit: int | None) -> Iterator[list[str]]:

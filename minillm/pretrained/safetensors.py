@@ -110,7 +110,7 @@ class SafeTensors(Mapping[str, np.ndarray]):
         begin, end = entry["data_offsets"]
         return begin, end
 
-    def _view(self, name: str, entry: dict[str, Any], buffer: mmap.mmap, start: int) -> np.ndarray:
+    def _view(self, name: str, entry: dict[str, Any], buffer: mmap.mmap | bytes, start: int) -> np.ndarray:
         begin, end = entry["data_offsets"]
         if start + end > len(buffer):
             raise self._error(name, f"ends at byte {start + end}, but the file has {len(buffer)}: it is truncated")
@@ -121,18 +121,18 @@ class SafeTensors(Mapping[str, np.ndarray]):
             raise self._error(name, f"has shape {entry['shape']!r:.80}, too large for an array") from None
 
 
-def _mapped(path: Path) -> tuple[mmap.mmap, int]:
+def _mapped(path: Path) -> tuple[mmap.mmap | bytes, int]:
     """Return the file as memory, and where its data begins."""
     if path.suffix in PICKLES:
         raise CheckpointError(pickle_refusal(path))
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)
-            if size < 8:
-                raise CheckpointError(f"{path}: has {size} bytes, too few for a safetensors file")
-            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+            buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    except (OSError, ValueError) as error:  # a ValueError where the name itself cannot be
+        raise CheckpointError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if size < 8:
+        raise CheckpointError(f"{path}: has {size} bytes, too few for a safetensors file")
     (length,) = struct.unpack("<Q", buffer[:8])
     if length > MAX_HEADER or 8 + length > len(buffer):
         limit = min(MAX_HEADER, len(buffer) - 8)

@@ -68,6 +68,15 @@ def test_the_end_token_is_the_one_that_the_config_names(tmp_path, whole):
         (lambda w: w["pre_tokenizer"].update(type="Whitespace"), "pre_tokenizer must be ByteLevel"),
         (lambda w: w["pre_tokenizer"].update(add_prefix_space=True), "add_prefix_space must be false"),
         (lambda w: w.update(pre_tokenizer=None), "pre_tokenizer must be ByteLevel"),
+        (lambda w: w.update(truncation={"max_length": 4}), "truncation = .* is not supported"),
+        (lambda w: w.update(padding={"length": 4}), "padding = .* is not supported"),
+        (lambda w: w.update(post_processor={"type": "BertProcessing"}), "post_processor = .* is not supported, it may add tokens"),
+        (lambda w: w.update(post_processor={"type": "TemplateProcessing", "special_tokens": {"<s>": {}}}), "it may add tokens"),
+        (lambda w: w.update(post_processor="ByteLevel"), "post_processor = 'ByteLevel' is not supported"),
+        (lambda w: w.update(pre_tokenizer={"pretokenizers": 3}), "pre_tokenizer must be ByteLevel"),
+        (lambda w: w.update(pre_tokenizer={"pretokenizers": ["ByteLevel"]}), "pre_tokenizer must be ByteLevel"),
+        (lambda w: w.update(added_tokens=3), "added_tokens must be a JSON array, got 3"),
+        (lambda w: w["model"]["vocab"].update(a=[]), r"the id of token 'a' is \[\], not an integer from 0"),
         (lambda w: w["model"].pop("merges"), "merges must be a JSON array"),
         (lambda w: w["model"].update(vocab=[1]), "vocab must be a JSON object"),
         (lambda w: w["model"]["vocab"].update(a=-1), "the id of token 'a' is -1, not an integer from 0"),
@@ -81,6 +90,32 @@ def test_what_is_damaged_or_unsupported_names_file_and_key(tmp_path, whole, chan
     change(whole)
     with pytest.raises(TokenizerError, match=f"tokenizer.json: .*{message}"):
         BPETokenizer.from_pretrained(write(tmp_path, whole))
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"eos_token": "<|none|>"}, "the end token '<|none|>' is not among the special tokens"),
+        ({"eos_token": 3}, "tokenizer_config.json: eos_token must be a text, got 3"),
+        ({"eos_token": {"content": None}}, "tokenizer_config.json: eos_token must be a text"),
+        ({"add_prefix_space": True}, "tokenizer_config.json: add_prefix_space = True is not supported"),
+        ({"add_bos_token": True}, "tokenizer_config.json: add_bos_token = True is not supported"),
+    ],
+)
+def test_a_setting_that_is_not_supported_names_file_and_key(tmp_path, whole, settings_, message):
+    with pytest.raises(TokenizerError, match=message) as caught:
+        BPETokenizer.from_pretrained(write(tmp_path, whole, **settings_))
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [3, ["a"], {"x": {"content": "a"}}, {"9" * 5000: {"content": "a"}}, {"1": "a"}, {"1": {"content": ""}}])
+def test_added_tokens_that_are_none_are_named(tmp_path, named):
+    (tmp_path / "vocab.json").write_text('{"a": 0, "<|endoftext|>": 1}', encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("", encoding="utf-8")
+    assert BPETokenizer.from_pretrained(tmp_path).encode("a<|endoftext|>").tolist() == [0, 1]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": named}), encoding="utf-8")
+    with pytest.raises(TokenizerError, match=r"tokenizer_config.json: added.token"):
+        BPETokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
@@ -110,3 +145,35 @@ def test_a_mutated_file_loads_or_is_refused(tmp_path_factory, position, junk):
     else:
         message = ""
     assert "\n" not in message
+
+
+junk = st.sampled_from([None, True, 0, -1, 10**12, 1.5, "", "x", "\ud800", [], {}, [1], {"a": 1}, [[]], [{"id": 1}], {"type": "ByteLevel"}])
+
+
+def places(value, path=()):
+    """The paths of all that stands in a JSON value."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+@settings(max_examples=150)
+@given(st.data(), st.sampled_from(["words", "digits"]))
+def test_a_file_with_something_else_anywhere_loads_or_is_refused(tmp_path_factory, data, name):
+    content = json.loads((DATA / name / "tokenizer.json").read_text("utf-8"))
+    merges = content["model"]["merges"] = content["model"]["merges"][:2]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    content["model"]["vocab"] = {t: content["model"]["vocab"][t] for pair in pairs for t in (*pair, "".join(pair))}
+    BPETokenizer.from_pretrained(write(tmp_path_factory.mktemp("good"), content))
+    *outer, last = data.draw(st.sampled_from([path for path in places(content) if path]))
+    inner = content
+    for key in outer:
+        inner = inner[key]
+    inner[last] = data.draw(junk)
+    message = ""
+    try:
+        BPETokenizer.from_pretrained(write(tmp_path_factory.mktemp("junk"), content))
+    except TokenizerError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert not message or "tokenizer.json" in message

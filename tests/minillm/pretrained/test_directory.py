@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from minillm.errors import CheckpointError
+from minillm.errors import CheckpointError, RunDirectoryError
 from minillm.pretrained import directory
 from minillm.pretrained.directory import INDEX, SINGLE, locate, open_tensors
 from minillm.pretrained.safetensors import write_safetensors
@@ -96,3 +96,37 @@ def test_shards_hold_at_most_their_size_and_a_larger_tensor_alone(tmp_path):
     assert places == {name: f"model-0000{i}-of-00003.safetensors" for name, i in zip("abcd", (1, 1, 2, 3), strict=True)}
     assert {name: file[name].tolist() for name, file in open_tensors(tmp_path).items()} == {k: a.tolist() for k, a in tensors.items()}
     assert json.loads((tmp_path / "config.json").read_bytes()) == {"x": 1}
+
+
+@pytest.mark.parametrize("old_limit", [None, 32])
+@pytest.mark.parametrize("new_limit", [None, 32])
+@pytest.mark.parametrize("what", ["write_safetensors", "write_json"])
+@pytest.mark.parametrize("error", [RunDirectoryError("the disk is full"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch, old_limit, new_limit, what, error):
+    tensors = {name: np.full(4, i) for i, name in enumerate("abc")}
+    directory.save(tmp_path, {"x": 1}, tensors, old_limit)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real, calls = getattr(directory, what), []
+
+    def failing(*arguments):
+        calls.append(arguments)
+        if what == "write_json" or len(calls) == 2 or new_limit is None:
+            raise error
+        real(*arguments)
+
+    monkeypatch.setattr(directory, what, failing)
+    with pytest.raises(type(error)):
+        directory.save(tmp_path, {"x": 2}, {name: array + 1 for name, array in tensors.items()}, new_limit)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
+    for name in ("x" * 5000, "x\0", "\ud800"):
+        with pytest.raises(CheckpointError, match=r"^(cannot read|.* is not a directory)") as caught:
+            locate(name)
+        assert "\n" not in str(caught.value)
+    write_safetensors(tmp_path / "one.safetensors", {"a": np.ones(2)})
+    for shard in ("x" * 5000, "x\0", "\ud800"):
+        (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": shard}}))
+        with pytest.raises(CheckpointError, match="cannot read"):
+            open_tensors(tmp_path)
