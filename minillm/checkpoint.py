@@ -175,7 +175,7 @@ def _optimizer(model: GPT, options: dict[str, Any] | None, arrays: dict[str, np.
         if (moment.shape, moment.dtype) != (theta.shape, theta.dtype) or not np.isfinite(moment).all():
             raise CheckpointError(f"{name} must be finite and like the parameters, got {moment.dtype} {moment.shape}")
     optimizer.m, optimizer.v = arrays["adam_m"], arrays["adam_v"]
-    optimizer.t = require_integer("adam_t", arrays["adam_t"][()], 0)
+    optimizer.t = require_integer("adam_t", arrays["adam_t"].reshape(1)[0], 0)
     return optimizer
 
 

@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"minillm: interrupted{interrupt}", file=sys.stderr)
         return 130
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}")
     except BrokenPipeError:  # the reader of our output has gone, as in `minillm play RUN | head`
         sys.stdout = None
         return 0

@@ -33,7 +33,7 @@ def facts() -> dict[str, Any]:
 
 
 def differences(before: Any) -> dict[str, str]:
-    """Return what has changed since ``before``, which :func:`facts` returned, and may change bits: ``{"numpy": "2.1.0, was 2.0.0"}``."""
+    """Return what has changed since ``before``, which :func:`facts` returned, and may change bits: ``{"numpy": "'2.1' and was '2.0'"}``."""
     before = before if isinstance(before, dict) else {}
     now = {name: value for name, value in facts().items() if name != "cores"}
-    return {name: f"{value}, was {before.get(name)}" for name, value in now.items() if before.get(name) != value}
+    return {name: f"{value!r:.100} and was {before.get(name)!r:.100}" for name, value in now.items() if before.get(name) != value}

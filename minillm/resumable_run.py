@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minillm import checkpoint, machine
+from minillm.config import GPTConfig
 from minillm.errors import CheckpointError, NonFiniteError, require_integer, require_number
 from minillm.interruption import Interruption
 from minillm.journal import Journal, read_mark
@@ -182,18 +183,20 @@ class ResumableRun:
         if self.board is not None:
             self.board.add(self.step, facts)
 
+    def require_shape(self, found: checkpoint.Checkpoint, shape: GPTConfig) -> None:
+        """Raise :class:`CheckpointError` if the model of a checkpoint is not as the configuration wants it."""
+        if found.model.config != shape:
+            raise CheckpointError(f"{self.directory / 'checkpoint.npz'} holds a model of another shape than config.json says")
+
     def take_up(self, found: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, whose model and tokenizer are this run's already.
 
         Raises
         ------
         CheckpointError
             If it is not of this run.
         """
-        path, facts, model = self.directory / "checkpoint.npz", found.facts, found.model
-        kinds = [(m.config, m.parameters.vector.dtype) for m in (model, self.model)]
-        if kinds[0] != kinds[1] or found.tokenizer.state() != self.tokenizer.state():
-            raise CheckpointError(f"{path} has another shape or alphabet than the run's config.json")
+        facts = found.facts
         try:
             self.step, self.skipped = (require_integer(name, facts[name], 0) for name in ("step", "skipped"))
             self.elapsed = require_number("elapsed", facts["elapsed"])
@@ -201,8 +204,11 @@ class ResumableRun:
             self.restore(found)
             old = found.optimizer or self.optimizer
             self.optimizer.m[:], self.optimizer.v[:], self.optimizer.t = old.m, old.v, old.t
-            self.model.parameters.vector[:], self._changed = model.parameters.vector, False
+            self._changed = False
         except checkpoint.DAMAGE as error:
+            path = self.directory / "checkpoint.npz"
             raise CheckpointError(f"{path} is not of a run of minillm {self.command} ({error!r:.120})") from None
-        for name, value in machine.differences(facts.get("machine")).items():
-            print(f"minillm: {name} is {value} now: from here on the bits may differ from those of a run that never stopped", file=sys.stderr)
+        changed = machine.differences(facts.get("machine"))
+        if changed:
+            said = ", ".join(f"{name} is {value}" for name, value in changed.items())
+            print(f"minillm: from here on the bits may be others than of a run that never stopped: {said}", file=sys.stderr)

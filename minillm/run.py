@@ -12,7 +12,7 @@ import numpy as np
 
 from minillm import checkpoint
 from minillm.agent import LLMAgent
-from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, require_integer, require_number
+from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, UserError, require_integer, require_number
 from minillm.experience import Experience, concatenate, read_jsonl, write_jsonl
 from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
@@ -22,7 +22,7 @@ from minillm.resumable_run import ResumableRun
 from minillm.resuming import found_run, pick
 from minillm.sampling import PLAIN, Sampling
 from minillm.saved_coefficients import write_coefficients
-from minillm.start import start
+from minillm.start import shape_of, start
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import Tokenizer
 from minillm.train_config import TrainConfig
@@ -59,10 +59,11 @@ class Run(ResumableRun):
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
         parts = {f"{name}-{k}": s for name, of in {"uniform": uniform, "acting": acting}.items() for k, s in enumerate(of.spawn(SHARDS))}
         self.random = {name: np.random.default_rng(s) for name, s in {"fit": fitting, "worlds": worlds, **parts}.items()}
-        if found is not None and config.model is not None:  # what the run started from has been learned over, and may be gone
-            self.tokenizer, self.model = found.tokenizer, found.model
-        else:
+        if found is None:
             self.config, self.tokenizer, self.model = start(config, self.mdp, np.random.default_rng(init))
+        else:  # before a model is made, which a size that is wrong would blow up; a pretrained one may be gone by now
+            self.require_shape(found, shape_of(config, found.tokenizer, self.mdp) if config.model is None else found.model.config)
+            self.tokenizer, self.model = found.tokenizer, found.model
         self.agents = [
             make_agent(self.model, self.tokenizer, self.mdp, self.random[f"acting-{k}"], config.sampling) for k in range(SHARDS)
         ]
@@ -261,8 +262,11 @@ def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
     if not directory.is_dir():
         raise RunDirectoryError(f"there is no run directory {directory}")
     found = checkpoint.load(directory / "checkpoint.npz")
-    if "env" not in found.facts:
-        raise CheckpointError(f"{directory / 'checkpoint.npz'} does not name its environment; it is not of a run of minillm train")
-    mdp = exact(found.facts["env"], **found.facts.get("env_options", {}))
-    sampling = Sampling(**found.facts.get("sampling", {}))
-    return make_agent(found.model, found.tokenizer, mdp, found.facts.get("seed"), sampling), mdp, found.facts
+    try:
+        mdp = exact(found.facts["env"], **found.facts["env_options"])
+        agent = make_agent(found.model, found.tokenizer, mdp, found.facts["seed"], Sampling(**found.facts["sampling"]))
+    except UserError:
+        raise
+    except checkpoint.DAMAGE as error:
+        raise CheckpointError(f"{directory / 'checkpoint.npz'} is not of a run of minillm train ({error!r:.120})") from None
+    return agent, mdp, found.facts

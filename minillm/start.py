@@ -40,10 +40,11 @@ def start(config: TrainConfig, mdp: Any, rng: Any) -> tuple[TrainConfig, Tokeniz
     if config.model is not None:
         return _pretrained(config, mdp)
     tokenizer = CharTokenizer.from_texts([*mdp.state_texts, *mdp.action_texts, NUMBERS])
-    return config, tokenizer, GPT(_shape(config, tokenizer, mdp), rng=rng)
+    return config, tokenizer, GPT(shape_of(config, tokenizer, mdp), rng=rng)
 
 
-def _shape(config: TrainConfig, tokenizer: CharTokenizer, mdp: Any) -> GPTConfig:
+def shape_of(config: TrainConfig, tokenizer: Tokenizer, mdp: Any) -> GPTConfig:
+    """Return the shape of a new model for a world."""
     states, actions = (int(np.char.str_len(t).max()) for t in (mdp.state_texts, mdp.action_texts))
     came_back = len(f"{-0.123456:g}\n") + states
     return GPTConfig(

@@ -44,6 +44,8 @@ class TextRun(ResumableRun):
     quiet : bool
     texts : sequence of Path
         Where the corpus is from, as it is to be found again.
+    found : Checkpoint, optional
+        Of this run, which is to go on from there.
 
     Raises
     ------
@@ -53,13 +55,19 @@ class TextRun(ResumableRun):
 
     command = "fit"
 
-    def __init__(self, config: FitConfig, corpus: Corpus, directory: Path, quiet: bool = False, texts: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, config: FitConfig, corpus: Corpus, directory: Path, quiet: bool = False, texts: Sequence[Path] = (),
+        found: checkpoint.Checkpoint | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(config, directory, quiet)
         self.corpus, self.texts, self.tokenizer = corpus, texts, corpus.tokenizer
         for part, ids, least in (("training", corpus.train, config.n_positions + 1), ("validation", corpus.validation, 2)):
             if len(ids) < least:
                 raise UserError(f"the {part} part of the text has {len(ids)} characters; at least {least} are needed")
-        self.model = GPT(config.shape(corpus.tokenizer.vocab_size), rng=self._stream(INIT))
+        shape = config.shape(corpus.tokenizer.vocab_size)
+        if found is not None:
+            self.require_shape(found, shape)
+        self.model = GPT(shape, rng=self._stream(INIT)) if found is None else found.model
         self.optimizer = AdamW(
             self.model.parameters, config.lr, (config.beta_1, config.beta_2), weight_decay=config.weight_decay
         )
@@ -68,6 +76,8 @@ class TextRun(ResumableRun):
         n = min(len(inputs), config.eval_batches * config.batch_size)
         probe = np.linspace(0, len(inputs) - 1, n).round().astype(int)
         self.validation, self.probe = (inputs, targets), (inputs[probe], targets[probe])
+        if found is not None:
+            self.take_up(found)
 
     def settings(self) -> dict[str, Any]:
         """Return what ``config.json`` holds: the configuration, where the texts are, and their sum."""
@@ -81,7 +91,7 @@ class TextRun(ResumableRun):
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Take up :meth:`facts`."""
         self.best, self.best_step = float(found.facts["best"]), require_integer("best_step", found.facts["best_step"], 0)
-        if self.step > self.config.steps:
+        if self.step > self.config.steps or found.tokenizer.state() != self.tokenizer.state():
             raise ValueError(f"{self.step} of {self.config.steps} steps")
 
     def work(self) -> None:
@@ -178,10 +188,7 @@ def resume_text_run(directory: Path, texts: Sequence[Path], given: Mapping[str, 
         raise RunDirectoryError(f"{directory / 'config.json'} names {special[0]}, which is no file, as a text")
     corpus = read_corpus(texts or paths, config)
     require_agreement(saved, {"corpus": corpus.sha256}, directory)
-    run = TextRun(config, corpus, directory, texts=paths)
-    if found is not None:
-        run.take_up(found)
-    return run
+    return TextRun(config, corpus, directory, texts=paths, found=found)
 
 
 def load_text_model(directory: Path) -> tuple[GPT, CharTokenizer]:

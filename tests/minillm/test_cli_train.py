@@ -45,7 +45,6 @@ def test_bad_options_are_one_line(tmp_path, fails):
     assert "near it" in fails("train", "--estimator", "grpoo")
     assert "needs q" in fails("train", "--estimator", "all_action")
     assert "needs score_norms" in fails("train", "--compare", "rloo,optimal_baseline")
-    assert "--seeds belongs" in fails("train", "--seeds", "2")
     assert "does not go with --estimator" in fails("train", "--compare", "rloo", "--estimator", "rloo")
     assert "there is no" in fails("coefficients", tmp_path / "a", tmp_path / "b")
 

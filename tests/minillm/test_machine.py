@@ -15,6 +15,6 @@ def test_it_says_versions_blas_and_instructions_and_is_json():
 def test_what_changed_is_said_and_the_number_of_cores_changes_nothing():
     now = machine.facts()
     assert machine.differences(dict(now, cores=now["cores"] + 1)) == {}
-    assert machine.differences(dict(now, numpy="1.0")) == {"numpy": f"{np.__version__}, was 1.0"}
+    assert machine.differences(dict(now, numpy="1.0")) == {"numpy": f"'{np.__version__}' and was '1.0'"}
     for nothing in (None, 3, {}):
         assert set(machine.differences(nothing)) == set(now) - {"cores"}

@@ -318,7 +318,7 @@ def test_another_version_of_what_computes_is_said(whole, tmp_path, kind, monkeyp
     resume(tmp_path / "run", kind)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert f"numpy is 99.0, was {np.__version__} now" in err
+    assert err.endswith(f": numpy is '99.0' and was '{np.__version__}'\n")
 
 
 # ---- numbers
