@@ -43,11 +43,11 @@ class ModelConfig(Protocol):
 
 
 class Context(NamedTuple):
-    """Where tokens stand: ``ids`` and ``positions`` of shape (B, T), and what each may see, ``visible``."""
+    """Tokens ``ids`` (B, T), their ``positions``, None for 0 … T − 1, and what each may see, None for those before it and itself."""
 
     ids: np.ndarray
-    positions: np.ndarray
-    visible: np.ndarray
+    positions: np.ndarray | None
+    visible: np.ndarray | None
 
 
 class LanguageModel:
@@ -160,16 +160,14 @@ class LanguageModel:
         visible: np.ndarray | None,
         past: KeyValueCache | None,
     ) -> Context:
-        """The arguments of :meth:`forward`, checked and filled in; the ids are written into ``past``."""
+        """The arguments of :meth:`forward`, checked, and as ``past`` makes them; the ids are written into it."""
         ids = self._checked(np.atleast_2d(ids), at, positions, past)
         B, T = ids.shape
         if past is not None:
             positions = past.lengths[:, None] + np.arange(T)
             visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
             past.ids[np.arange(B)[:, None], positions] = ids
-        positions = np.arange(T) if positions is None else positions
-        visible = np.tri(T, dtype=bool) if visible is None else visible
-        return Context(ids, np.broadcast_to(positions, (B, T)), visible)
+        return Context(ids, positions, visible)
 
     def _checked(
         self, ids: np.ndarray, at: np.ndarray | None, positions: np.ndarray | None, past: KeyValueCache | None

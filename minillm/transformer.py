@@ -110,8 +110,10 @@ class GPT(LanguageModel):
         ids, positions, visible = self._context(ids, at, positions, visible, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
+        positions = np.arange(T) if positions is None else positions
+        visible = np.tri(T, dtype=bool) if visible is None else visible
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
+        p, places = embedding(np.broadcast_to(positions, (B, T)).reshape(-1), theta["wpe.weight"])
         h += p
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
