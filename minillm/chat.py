@@ -17,10 +17,11 @@ import numpy as np
 from minillm.bpe import BPETokenizer
 from minillm.decoding import Sampling, read, sample
 from minillm.errors import CheckpointError, TokenizerError, UserError
+from minillm.json_object import read_object
 from minillm.kv_cache import KeyValueCache
 from minillm.llama import Llama
 from minillm.pretrained import llama_gguf
-from minillm.pretrained.directory import locate, read_json
+from minillm.pretrained.directory import locate
 from minillm.pretrained.gguf_file import GGUF
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -119,7 +120,7 @@ def _template(directory: Path) -> Any:
     for name in ("chat_template.jinja", "tokenizer_config.json"):
         path = directory / name
         if path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace") if name.endswith("jinja") else read_json(path).get("chat_template")
+            return path.read_text(encoding="utf-8", errors="replace") if name.endswith("jinja") else read_object(path, TokenizerError).get("chat_template")
     return ""
 
 
