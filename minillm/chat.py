@@ -99,7 +99,7 @@ def load(name: str | Path) -> tuple[Llama, BPETokenizer, str]:
         If it is missing, damaged, no Llama, or not made for chats in this form; the message names file and key.
     """
     path = Path(name)
-    if path.is_file():
+    if path.is_file() or path.suffix == ".gguf":
         file = GGUF(path)
         tokenizer, template = llama_gguf.load_tokenizer(file), file.metadata.get("tokenizer.chat_template", "")
         _require_chat(path, tokenizer)
@@ -117,11 +117,10 @@ def load(name: str | Path) -> tuple[Llama, BPETokenizer, str]:
 
 
 def _template(directory: Path) -> Any:
-    for name in ("chat_template.jinja", "tokenizer_config.json"):
-        path = directory / name
-        if path.is_file():
-            return path.read_text(encoding="utf-8", errors="replace") if name.endswith("jinja") else read_object(path, TokenizerError).get("chat_template")
-    return ""
+    alone, settings = directory / "chat_template.jinja", directory / "tokenizer_config.json"
+    if alone.is_file():
+        return alone.read_text(encoding="utf-8", errors="replace")
+    return read_object(settings, TokenizerError).get("chat_template") if settings.is_file() else ""
 
 
 def _require_chat(path: Path, tokenizer: BPETokenizer) -> None:
