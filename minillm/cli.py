@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from minillm import __version__
 from minillm.commands import (
+    chat,
     check,
     coefficients,
     envs,
@@ -42,6 +43,7 @@ COMMANDS = (
     oracle,
     fill_mask,
     explain,
+    chat,
 )  # fmt: skip
 
 

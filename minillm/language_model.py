@@ -163,7 +163,7 @@ class LanguageModel:
         visible: np.ndarray | None,
         past: KeyValueCache | None,
     ) -> Context:
-        """The arguments of :meth:`forward`, checked and filled in; the ids are written into ``past``."""
+        """The arguments of :meth:`forward`, checked, and as ``past`` makes them; the ids are written into it."""
         ids = self._checked(np.atleast_2d(ids), at, positions, past)
         T = ids.shape[1]
         if past is not None:

@@ -72,8 +72,8 @@ class GGUF(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         shape, kind, data = self._tensors[name]
         if kind not in PLAIN:
-            quants, kinds = _quants()
-            data = quants.dequantize(data, kinds(kind))
+            package = _package()
+            data = package.quants.dequantize(data, package.GGMLQuantizationType(kind))
         elif PLAIN[kind][0] == "BF16":
             data = (data.astype(np.uint32) << 16).view(np.float32)
         return data.reshape(shape)
@@ -133,21 +133,19 @@ class GGUF(Mapping[str, np.ndarray]):
         """Elements and bytes of one block of a type."""
         if kind in PLAIN:
             return 1, np.dtype(PLAIN[kind][1]).itemsize
-        from gguf import GGML_QUANT_SIZES  # _quants has said if it is missing
-
-        _, kinds = _quants()
+        package = _package()
         try:
-            return GGML_QUANT_SIZES[kinds(kind)]
+            return package.GGML_QUANT_SIZES[package.GGMLQuantizationType(kind)]
         except (ValueError, KeyError):
             raise CheckpointError(f"{self.path}: {name!r:.80} has type {kind}, which the package gguf does not know") from None
 
 
-def _quants() -> tuple[Any, Any]:
+def _package() -> Any:
     try:
-        from gguf import GGMLQuantizationType, quants
+        import gguf
     except ImportError:
         raise MissingExtra("a quantised GGUF file", "gguf", "gguf") from None
-    return quants, GGMLQuantizationType
+    return gguf
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -20,7 +20,8 @@ from minillm.run import load_run
 from minillm.start import longest_transcript, start, with_value_head
 from minillm.tokenizer import CharTokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import collect, transcript_ids, uniform_policy
+from minillm.training import collect, uniform_policy
+from minillm.transcripts import transcript_ids
 
 TESTS = Path(__file__).parents[1]
 AGENT = TESTS / "data" / "agent"
@@ -146,5 +147,5 @@ def test_a_name_that_is_nowhere_a_file_that_is_missing_and_a_size_of_ones_own(co
     assert "has neither tokenizer.json nor vocab.json and merges.txt" in fails("train", WORLD, "--model", copied)
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
     assert "pytorch_model.bin is a pickle" in fails("train", WORLD, "--model", copied)
-    with pytest.raises(UserError, match="model must be a text, got 3"):
+    with pytest.raises(UserError, match="model must be of type str | None, got 3"):
         TrainConfig(model=3)

@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,39 @@ def _assert_gradients_close(found: Mapping, stored: Mapping) -> None:
     for name in names:  # a key bias has the gradient zero, so there is a floor
         error = np.abs(found[name.removeprefix("gradient.")] - stored[name]).max()
         assert error <= 1e-11 * max(np.abs(stored[name]).max(), 1e-3 * top), name
+
+
+def _write_gguf(path: Path, metadata: Mapping, tensors: Mapping[str, np.ndarray], kinds: Mapping[str, int] | None = None) -> None:
+    """A GGUF file; ``kinds`` says of which type a tensor's bytes are, where it is not that of the array."""
+
+    def text(string: str) -> bytes:
+        return struct.pack("<Q", len(string.encode())) + string.encode()
+
+    def value(x: object) -> bytes:
+        for kind, (cls, form) in {7: (bool, "<?"), 4: (int, "<I"), 6: (float, "<f")}.items():
+            if isinstance(x, cls):
+                return struct.pack("<I", kind) + struct.pack(form, x)
+        if isinstance(x, str):
+            return struct.pack("<I", 8) + text(x)
+        if x and isinstance(x[0], int):
+            return struct.pack("<IIQ", 9, 5, len(x)) + struct.pack(f"<{len(x)}i", *x)
+        return struct.pack("<IIQ", 9, 8, len(x)) + b"".join(map(text, x))
+
+    types = {np.float32: 0, np.float16: 1, np.float64: 28, np.uint16: 30}
+    out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    out += b"".join(text(key) + value(x) for key, x in metadata.items())
+    data = b""
+    for name, array in tensors.items():
+        kind = (kinds or {}).get(name, types.get(array.dtype.type))
+        out += text(name) + struct.pack(f"<I{array.ndim}QIQ", array.ndim, *array.shape[::-1], kind, len(data))
+        data += array.tobytes() + b"\0" * (-array.nbytes % 32)
+    path.write_bytes(out + b"\0" * (-len(out) % 32) + data)
+
+
+@pytest.fixture(scope="session")
+def write_gguf() -> Callable:
+    """``write_gguf(path, metadata, tensors)``: a GGUF file."""
+    return _write_gguf
 
 
 @pytest.fixture(scope="session")
