@@ -35,7 +35,7 @@ from minillm.objectives import IGNORE, cross_entropy
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite, warmup_cosine
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
-from minillm.threads import ordered_sum
+from minillm.threads import parallel_map
 from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
 
@@ -204,18 +204,21 @@ def likelihood_gradient(
     total = int((targets != IGNORE).sum())
     if parts is None:
         parts = SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1
-    parts = min(parts, len(ids))
+    parts = max(1, min(parts, len(ids)))
     streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
 
-    def differentiate(part: tuple[np.ndarray, Any]) -> np.ndarray:
+    def differentiate(part: tuple[np.ndarray, Any]) -> tuple[np.generic, np.ndarray]:
         rows, stream = part
         logits, cache = model.forward(ids[rows], rng=stream)
         loss, dlogits = cross_entropy(logits, targets[rows], total)
-        return np.append(model.backward(dlogits, cache), loss)
+        return loss, model.backward(dlogits, cache)
 
     shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
-    both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
-    return float(both[-1]), both[:-1]
+    (loss, gradient), *others = parallel_map(differentiate, shards)
+    for other_loss, other in others:  # in the order of the parts
+        loss = loss + other_loss
+        gradient += other
+    return float(loss), gradient
 
 
 def coefficients(experience: Experience, baseline: str = "leave_one_out") -> np.ndarray:

@@ -244,9 +244,8 @@ class GPT:
             length = int(positions.max(initial=-1)) + 1
         if length > self.config.n_positions:
             raise UserError(f"{length} tokens do not fit into n_positions = {self.config.n_positions}")
-        wrong = (ids < 0) | (ids >= self.config.vocab_size)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= self.config.vocab_size:
+            row, column = np.argwhere((ids < 0) | (ids >= self.config.vocab_size))[0]
             raise UserError(
                 f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
             )
