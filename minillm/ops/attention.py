@@ -24,7 +24,7 @@ $\bar P = D\circ(\bar OV^\top)$; the identity $\sum_j P_{tj}\bar P_{tj} = \sum_d
 Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b^\top$ shifts row $t$ of $S$ by $c\,q_t\!\cdot b$)
 has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
 
-The code holds $S^\top$, keys by queries: a maximum or a sum over keys then adds row to row, which a processor does eight at a time.
+The code holds $S^\top$ and $P^\top$, keys by queries: a maximum or a sum over keys then takes row after row, eight numbers at a time.
 Without a mask the attention is causal, and is done for ``QUERIES`` queries at a time with the keys up to the last of them: what lies
 above such a step of the diagonal is never computed.
 """
@@ -66,7 +66,7 @@ def attention(
     o = np.empty_like(q) if out is None else out
     weights = []
     for rows, keys, new, hidden in _steps(visible, q.shape[2]):
-        p = k[:, :, keys] @ q[:, :, rows].swapaxes(-1, -2)  # from here on keys by queries
+        p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= 1 / math.sqrt(q.shape[-1])
         np.copyto(p[:, :, new], -np.inf, where=hidden)
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
@@ -87,7 +87,7 @@ def attention_backward(
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
         first, do_rows = rows.stop == q.shape[2], do[:, :, rows]
         _put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows, first)
-        ds = v[:, :, keys] @ do_rows.swapaxes(-1, -2)  # P̄
+        ds = _in_rows(v[:, :, keys], do_rows)  # P̄
         if scale is not None:
             ds = _dropped(ds, scale, rows, keys)
         ds -= rest[..., rows]
@@ -107,6 +107,13 @@ def _steps(visible: np.ndarray | None, T: int) -> Iterator[tuple[slice, slice, s
         rows = slice(start, min(start + QUERIES, T))
         t = np.arange(start, rows.stop)
         yield rows, slice(rows.stop), rows, t[:, None] > t
+
+
+def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:
+    r"""Return $KQ^\top$ of shape (B, H, Tk, Tq), the heads of one key side by side in memory: long rows to work on."""
+    B, H, Tk, _ = k.shape
+    place = np.empty((B, Tk, H, q.shape[2]), k.dtype).swapaxes(1, 2)
+    return np.matmul(k, q.swapaxes(-1, -2), out=place)
 
 
 def _dropped(p: np.ndarray, scale: np.ndarray | None, rows: slice, keys: slice) -> np.ndarray:
