@@ -155,7 +155,7 @@ def block_backward(
         return backward(dy, kept, out=(gradient[f"h.{layer}.{part}.weight"], gradient[f"h.{layer}.{part}.bias"]))[0]
 
     dg = through("mlp.c_proj", linear_backward, dropout_backward(dh, m_drop), mlp_proj)
-    du = act_backward(dg, bent)
+    du = act_backward(dg, bent, out=dg)
     dx = through("mlp.c_fc", linear_backward, du, c_fc)
     da = through("ln_2", layernorm_backward, dx, ln_2)
     da += dh

@@ -159,8 +159,12 @@ class GPT:
             visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
             past.ids[np.arange(B)[:, None], positions] = ids
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        p, places = embedding(np.arange(T) if positions is None else positions.reshape(-1), theta["wpe.weight"])
-        h.reshape(-1, *p.shape)[...] += p  # one p for all rows, if all begin at 0
+        places = None
+        if positions is None:
+            h.reshape(B, T, -1)[...] += theta["wpe.weight"][:T]
+        else:
+            p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
+            h += p
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
         blocks = []
@@ -218,7 +222,10 @@ class GPT:
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
         dh = dropout_backward(dh, dropped)
-        gradient["wpe.weight"][...] = embedding_backward(dh.reshape(-1, places[0].size, dh.shape[1]).sum(axis=0), places)
+        if places is None:
+            gradient["wpe.weight"][:T] = dh.reshape(B, T, -1).sum(axis=0)
+        else:
+            gradient["wpe.weight"][...] = embedding_backward(dh, places)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
 

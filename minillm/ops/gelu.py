@@ -63,6 +63,6 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
     return y, derivative
 
 
-def gelu_new_backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
-    r"""Return $\bar x = \bar y\,y'(x)$."""
-    return dy * cache
+def gelu_new_backward(dy: np.ndarray, cache: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    r"""Return $\bar x = \bar y\,y'(x)$, written to ``out`` if it is given."""
+    return np.multiply(dy, cache, out=out)
