@@ -229,6 +229,21 @@ class GPT:
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
 
+    def activation_ledger(self, B: int, T: int) -> dict[str, int]:
+        """Return what the forward pass of B sequences of T tokens keeps for the backward, by name, in bytes.
+
+        Measured; parameters left out. An array that several operations keep is under the first of them.
+
+        Returns
+        -------
+        dict of str to int
+            Operation by operation of each block, ``h.0.ln_1``, ``h.0.c_attn``, …, as :class:`minillm.block.BlockCache` names them, and
+            ``rest``: embeddings, last normalisation, head.
+        """
+        from minillm.inspection import activation_ledger  # inspection stands on the transformer
+
+        return activation_ledger(self, B, T)
+
     def generate(self, ids: Any, **options: Any) -> Any:
         """Continue each sequence of token ids; see :func:`minillm.decoding.generate` for the options."""
         from minillm.decoding import generate  # decoding stands on the transformer, not the other way round

@@ -72,7 +72,7 @@ def attention(
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
         np.exp(p, out=p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # not 0, also where nothing is seen
-        np.matmul(_dropped(p, scale, rows, keys).swapaxes(-1, -2), v[:, :, keys], out=o[:, :, rows])
+        np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])
         weights.append((rows, keys, p))
     return o, (q, k, v, weights, o, scale)
 
@@ -84,24 +84,24 @@ def attention_backward(
     q, k, v, weights, o, scale = cache
     dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
     rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # rowsum(Ō∘O)
+    put = _write
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
-        first, do_rows = rows.stop == q.shape[2], do[:, :, rows]
-        _put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows, first)
-        ds = _in_rows(v[:, :, keys], do_rows)  # P̄
-        if scale is not None:
-            ds = _dropped(ds, scale, rows, keys)
+        do_rows = do[:, :, rows]
+        put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)
+        ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # P̄
         ds -= rest[..., rows]
         ds *= p  # S̄ = P∘(P̄ − rowsum(Ō∘O))
         ds *= 1 / math.sqrt(q.shape[-1])
-        _put(dk[:, :, keys], ds, q[:, :, rows], first)
-        np.matmul(ds.swapaxes(-1, -2), k[:, :, keys], out=dq[:, :, rows])
+        put(dk[:, :, keys], ds, q[:, :, rows])
+        np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])
+        put = _add
     return dq, dk, dv
 
 
 def _steps(visible: np.ndarray | None, T: int) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
     """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and which: keys by queries."""
     if visible is not None:
-        yield slice(0, T), slice(None), slice(None), ~visible.swapaxes(-1, -2)
+        yield slice(0, T), slice(None), slice(None), ~visible.mT
         return
     for start in range(0, T, QUERIES):
         rows = slice(start, min(start + QUERIES, T))
@@ -113,16 +113,16 @@ def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:
     r"""Return $KQ^\top$ of shape (B, H, Tk, Tq), the heads of one key side by side in memory: long rows to work on."""
     B, H, Tk, _ = k.shape
     place = np.empty((B, Tk, H, q.shape[2]), k.dtype).swapaxes(1, 2)
-    return np.matmul(k, q.swapaxes(-1, -2), out=place)
+    return np.matmul(k, q.mT, out=place)
 
 
 def _dropped(p: np.ndarray, scale: np.ndarray | None, rows: slice, keys: slice) -> np.ndarray:
-    return p if scale is None else p * scale[:, :, rows, keys].swapaxes(-1, -2)
+    return p if scale is None else p * scale[:, :, rows, keys].mT
 
 
-def _put(total: np.ndarray, a: np.ndarray, b: np.ndarray, first: bool) -> None:
-    """Write the product to ``total``, or add it to what is there."""
-    if first:
-        np.matmul(a, b, out=total)
-    else:
-        total += a @ b
+def _write(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    np.matmul(a, b, out=total)
+
+
+def _add(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    total += a @ b

@@ -12,6 +12,7 @@ from minillm.errors import NonFiniteError, UserError
 from minillm.experience import IGNORE, Experience
 from minillm.objectives import cross_entropy
 from minillm.optimizers import AdamW
+from minillm.threads import parallel_map
 from minillm.tokenizer import CharTokenizer
 from minillm.training import (
     coefficients,
@@ -254,6 +255,18 @@ def test_a_batch_in_any_number_of_parts_has_the_gradient_of_the_whole(random_mod
         again, other = training.likelihood_gradient(model, ids, targets, parts=parts)
         assert abs(again - loss) < 1e-14
         assert np.abs(other - gradient).max() < 1e-14 * max(1, np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_batch_is_cut_by_its_work_and_not_by_the_cores(random_model, monkeypatch, cores):
+    model, parts = random_model(), []
+    monkeypatch.setattr("minillm.threads._cores", lambda: cores)
+    monkeypatch.setattr(training, "parallel_map", lambda f, items: parts.append(len(items)) or parallel_map(f, items))
+    rows = -(-training.SHARDED_WORK // (6 * model.parameters.vector.size))  # the first batch that is worth it
+    for B in (1, rows - 1, rows):
+        ids = np.zeros((B, 6), int)
+        training.likelihood_gradient(model, ids, ids)
+    assert parts == [1, 1, training.SHARDS]
 
 
 def test_each_part_of_a_batch_has_dropout_of_its_own_and_a_seed_repeats_it(random_model):
