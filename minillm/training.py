@@ -207,7 +207,7 @@ def likelihood_gradient(
     parts = max(1, min(parts, len(ids)))
     streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
 
-    def differentiate(part: tuple[np.ndarray, Any]) -> tuple[np.generic, np.ndarray]:
+    def differentiate(part: tuple[np.ndarray, Any]) -> tuple[Any, np.ndarray]:
         rows, stream = part
         logits, cache = model.forward(ids[rows], rng=stream)
         loss, dlogits = cross_entropy(logits, targets[rows], total)
@@ -216,7 +216,7 @@ def likelihood_gradient(
     shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
     (loss, gradient), *others = parallel_map(differentiate, shards)
     for other_loss, other in others:  # in the order of the parts
-        loss = loss + other_loss
+        loss += other_loss
         gradient += other
     return float(loss), gradient
 
