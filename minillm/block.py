@@ -77,7 +77,7 @@ def block(
     layer: int,
     config: GPTConfig,
     shape: tuple[int, int],
-    visible: np.ndarray,
+    visible: np.ndarray | None,
     at: np.ndarray | None,
     remember: Write | None,
     keep: bool,
@@ -93,7 +93,8 @@ def block(
         The block's number, from 0; its parameters are named ``"h.{layer}.…"``.
     config : GPTConfig
     shape : (B, T)
-    visible : bool ndarray that broadcasts to (B, H, T, keys)
+    visible : bool ndarray that broadcasts to (B, H, T, keys), or None
+        None: each token sees those before it and itself.
     at : integer ndarray of shape (B, n) or None
         Columns to go on with; all when None.
     remember : callable or None
@@ -121,6 +122,7 @@ def block(
     if at is not None:
         h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
         q = np.take_along_axis(q, at[:, None, :, None], axis=2)
+        visible = np.tri(T, dtype=bool) if visible is None else visible
         visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
     if remember is not None:
         k, v = remember(k, v)
@@ -150,25 +152,23 @@ def block_backward(
     B, T = shape
 
     def through(part: str, backward: Callable, dy: np.ndarray, kept: tuple) -> np.ndarray:
-        name = f"h.{layer}.{part}"
-        dx, gradient[name + ".weight"][...], gradient[name + ".bias"][...] = backward(dy, kept)
-        return dx
+        return backward(dy, kept, out=(gradient[f"h.{layer}.{part}.weight"], gradient[f"h.{layer}.{part}.bias"]))[0]
 
     dg = through("mlp.c_proj", linear_backward, dropout_backward(dh, m_drop), mlp_proj)
-    du = act_backward(dg, bent)
+    du = act_backward(dg, bent, out=dg)
     dx = through("mlp.c_fc", linear_backward, du, c_fc)
     da = through("ln_2", layernorm_backward, dx, ln_2)
     da += dh
     dmerged = through("attn.c_proj", linear_backward, dropout_backward(da, o_drop), attn_proj)
     H, D = attended[0].shape[1::2]
-    dq, dk, dv = attention_backward(dmerged.reshape(B, -1, H, D).swapaxes(1, 2), attended)
+    dqkv = np.empty((B, T, 3, H, D), dh.dtype)
+    q, k, v = dqkv.transpose(2, 0, 3, 1, 4)  # each (B, H, T, D), as in the forward
+    dq, _, _ = attention_backward(dmerged.reshape(B, -1, H, D).swapaxes(1, 2), attended, out=(None if picked else q, k, v))
     if factor != 1:
         dq *= factor
     if picked is not None:
         da = embedding_backward(da, picked)
-        rows = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked)
-        dq = rows.reshape(B, T, H, D).swapaxes(1, 2)
-    dqkv = np.stack([dq, dk, dv], axis=2).transpose(0, 3, 2, 1, 4)  # (B, H, 3, T, D) → (B, T, 3, H, D)
+        dqkv[:, :, 0] = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked).reshape(B, T, H, D)
     dx = through("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), c_attn)
     dh = through("ln_1", layernorm_backward, dx, ln_1)
     dh += da

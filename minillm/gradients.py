@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minillm.objectives import IGNORE, weighted_log_likelihood
-from minillm.threads import ordered_sum
+from minillm.threads import parallel_map
 from minillm.transformer import GPT
 
 SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
@@ -20,7 +20,7 @@ SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one par
 
 def default_parts(model: GPT, ids: np.ndarray) -> int:
     """Return in how many parts a batch is differentiated where nobody says: it depends on the two sizes alone, never on the cores."""
-    return min(len(ids), SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1)
+    return max(1, min(len(ids), SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1))
 
 
 def weighted_gradient(
@@ -39,19 +39,22 @@ def weighted_gradient(
     rng : seed or numpy.random.Generator, optional
         Source of dropout's masks, one stream for each part; None: no dropout.
     """
-    parts = default_parts(model, ids) if parts is None else min(parts, len(ids))
+    parts = default_parts(model, ids) if parts is None else max(1, min(parts, len(ids)))
     streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
     c = np.broadcast_to(c, np.shape(targets))
 
-    def differentiate(part: tuple[np.ndarray, Any]) -> np.ndarray:
+    def differentiate(part: tuple[np.ndarray, Any]) -> tuple[Any, np.ndarray]:
         rows, stream = part
         logits, cache = model.forward(ids[rows], rng=stream)
         value, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows])
-        return np.append(model.backward(dlogits, cache), value)
+        return value, model.backward(dlogits, cache)
 
     shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
-    both = ordered_sum(differentiate, shards, np.zeros(model.parameters.vector.size + 1, model.parameters.vector.dtype))
-    return float(both[-1]), both[:-1]
+    (value, gradient), *others = parallel_map(differentiate, shards)
+    for other_value, other in others:  # in the order of the parts
+        value += other_value
+        gradient += other
+    return float(value), gradient
 
 
 def likelihood_gradient(

@@ -44,19 +44,12 @@ def parameter_table(parameters: Parameters) -> str:
     return "\n".join([*lines, f"{'all':28}{'':14}{parameters.vector.size:>12,}"])
 
 
-def activation_bytes(model: GPT, B: int, T: int) -> dict[str, int]:
-    """Return the bytes that a forward pass of B sequences of T tokens keeps for the backward: measured, parameters left out.
-
-    Returns
-    -------
-    dict of str to int
-        One entry for each block, ``h.0``, ``h.1``, …, and ``rest``: embeddings, last normalisation, head.
-    """
+def activation_ledger(model: GPT, B: int, T: int) -> dict[str, int]:
+    """See :meth:`minillm.GPT.activation_ledger`."""
     _, cache = model.forward(np.zeros((B, T), np.int64))
-    _, _, layers, *_ = cache
     seen = {_address(model.parameters.vector)}
-    ledger = {f"h.{i}": _bytes(layer, seen) for i, layer in enumerate(layers)}
-    return ledger | {"rest": _bytes(cache, seen)}
+    kept = {f"h.{i}.{name}": _bytes(part, seen) for i, block in enumerate(cache[2]) for name, part in block._asdict().items()}
+    return {name: size for name, size in (kept | {"rest": _bytes(cache, seen)}).items() if size}
 
 
 def _bytes(kept: Any, seen: set[int]) -> int:

@@ -43,11 +43,11 @@ class ModelConfig(Protocol):
 
 
 class Context(NamedTuple):
-    """Where tokens stand: ``ids`` and ``positions`` of shape (B, T), and what each may see, ``visible``."""
+    """Where tokens stand: ``ids`` (B, T), their ``positions`` (B, T), None for 0 … T − 1, and what each may see, None for what is before."""
 
     ids: np.ndarray
-    positions: np.ndarray
-    visible: np.ndarray
+    positions: np.ndarray | None
+    visible: np.ndarray | None
 
 
 class LanguageModel:
@@ -160,16 +160,14 @@ class LanguageModel:
         visible: np.ndarray | None,
         past: KeyValueCache | None,
     ) -> Context:
-        """The arguments of :meth:`forward`, checked and filled in; the ids are written into ``past``."""
+        """The arguments of :meth:`forward`, checked; what ``past`` says filled in, and the ids written into it."""
         ids = self._checked(np.atleast_2d(ids), at, positions, past)
         B, T = ids.shape
         if past is not None:
             positions = past.lengths[:, None] + np.arange(T)
             visible = (np.arange(positions.max(initial=-1) + 1) <= positions[:, :, None])[:, None]
             past.ids[np.arange(B)[:, None], positions] = ids
-        positions = np.arange(T) if positions is None else positions
-        visible = np.tri(T, dtype=bool) if visible is None else visible
-        return Context(ids, np.broadcast_to(positions, (B, T)), visible)
+        return Context(ids, positions, visible)
 
     def _checked(
         self, ids: np.ndarray, at: np.ndarray | None, positions: np.ndarray | None, past: KeyValueCache | None
@@ -183,9 +181,8 @@ class LanguageModel:
             length = int(positions.max(initial=-1)) + 1
         if length > self.config.n_positions:
             raise UserError(f"{length} tokens do not fit into n_positions = {self.config.n_positions}")
-        wrong = (ids < 0) | (ids >= self.config.vocab_size)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= self.config.vocab_size:
+            row, column = np.argwhere((ids < 0) | (ids >= self.config.vocab_size))[0]
             raise UserError(
                 f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
             )

@@ -81,7 +81,8 @@ def weighted_log_likelihood(
     """
     taken, index = _checked(logits, targets)
     log_p = sampling.log_probs(logits)
-    ell = np.take_along_axis(log_p, index[..., None], axis=-1)[..., 0]
+    places = np.arange(index.size), index.reshape(-1)
+    ell = log_p.reshape(-1, log_p.shape[-1])[places].reshape(index.shape)
     if sampling != PLAIN:
         taken &= ell.real > -np.inf
     c = np.where(taken, coefficients, 0).astype(log_p.dtype)
@@ -90,7 +91,7 @@ def weighted_log_likelihood(
     dlogits *= -c[..., None]  # (1) −c·p
     dlogits[~taken] = 0  # selected, not multiplied: a logit there need not even be finite
     flat = dlogits.reshape(-1, dlogits.shape[-1])  # a view
-    flat[np.arange(len(flat)), index.reshape(-1)] += c.reshape(-1)  # (1) c·onehot
+    flat[places] += c.reshape(-1)  # (1) c·onehot
     return value, sampling.temperature_backward(dlogits)
 
 
@@ -180,8 +181,8 @@ def _checked(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nd
     if targets.shape != logits.shape[:-1]:
         raise UserError(f"targets must have shape {logits.shape[:-1]} to fit the logits, got {targets.shape}")
     taken = targets != IGNORE
-    wrong = taken & ((targets < 0) | (targets >= logits.shape[-1]))
-    if wrong.any():
-        position = tuple(int(i) for i in np.argwhere(wrong)[0])
+    index = np.where(taken, targets, 0)
+    if index.min(initial=0) < 0 or index.max(initial=0) >= logits.shape[-1]:
+        position = tuple(int(i) for i in np.argwhere((index < 0) | (index >= logits.shape[-1]))[0])
         raise UserError(f"target {targets[position]} at position {position} is neither {IGNORE} nor below {logits.shape[-1]}")
-    return taken, np.where(taken, targets, 0)
+    return taken, index

@@ -56,31 +56,35 @@ class AdamW:
         self.t = 0
         self.m = np.zeros_like(parameters.vector)
         self.v = np.zeros_like(parameters.vector)
-        self.decays = np.zeros(parameters.vector.size, dtype=bool)
+        self.decays = np.zeros_like(parameters.vector)
         for name in decay_groups(parameters)[0]:
-            self.decays[parameters.slices[name]] = True
+            self.decays[parameters.slices[name]] = 1
 
     def step(self, gradient: np.ndarray, lr: float | None = None) -> None:
         """Move θ against ``gradient`` of shape (P,), with the rate ``lr`` or the one given at the start."""
         lr = self.lr if lr is None else lr
         self.t += 1
         beta_1, beta_2 = self.betas
-        rate, root = lr / (1 - beta_1**self.t), math.sqrt(1 - beta_2**self.t)
+        root = math.sqrt(1 - beta_2**self.t)
+        rate = lr / (1 - beta_1**self.t) * root  # of m/(√v + ε·root): the quotient's corrections taken out of it
         for part in row_blocks(gradient.size, 1):
             g, m, v, theta = gradient[part], self.m[part], self.v[part], self.parameters.vector[part]
-            m += (1 - beta_1) * (g - m)
-            square = g * g
-            square -= v
-            square *= 1 - beta_2
-            v += square
-            denominator = np.sqrt(v, out=square)
-            denominator /= root
-            denominator += self.eps
+            step = g - m
+            step *= 1 - beta_1
+            m += step
+            np.multiply(g, g, out=step)
+            step -= v
+            step *= 1 - beta_2
+            v += step
             if self.weight_decay:
-                theta -= (lr * self.weight_decay) * (theta * self.decays[part])
-            update = np.divide(m, denominator, out=denominator)
-            update *= rate
-            theta -= update
+                np.multiply(theta, self.decays[part], out=step)
+                step *= lr * self.weight_decay
+                theta -= step
+            np.sqrt(v, out=step)
+            step += self.eps * root
+            np.divide(m, step, out=step)
+            step *= rate
+            theta -= step
 
 
 def decay_groups(parameters: Parameters) -> tuple[list[str], list[str]]:

@@ -111,8 +111,12 @@ class GPT(LanguageModel):
         theta, config = self.parameters, self.config
         B, T = ids.shape
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
-        h += p
+        places = None
+        if positions is None:
+            h.reshape(B, T, -1)[...] += theta["wpe.weight"][:T]
+        else:
+            p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
+            h += p
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
         blocks = []
@@ -146,9 +150,27 @@ class GPT(LanguageModel):
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
         dh = dropout_backward(dh, dropped)
-        gradient["wpe.weight"][...] = embedding_backward(dh, places)
+        if places is None:
+            gradient["wpe.weight"][:T] = dh.reshape(B, T, -1).sum(axis=0)
+        else:
+            gradient["wpe.weight"][...] = embedding_backward(dh, places)
         gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector
+
+    def activation_ledger(self, B: int, T: int) -> dict[str, int]:
+        """Return what the forward pass of B sequences of T tokens keeps for the backward, by name, in bytes.
+
+        Measured; parameters left out. An array that several operations keep is under the first of them.
+
+        Returns
+        -------
+        dict of str to int
+            Operation by operation of each block, ``h.0.ln_1``, ``h.0.c_attn``, …, as :class:`minillm.block.BlockCache` names them, and
+            ``rest``: embeddings, last normalisation, head.
+        """
+        from minillm.inspection import activation_ledger  # inspection stands on the transformer
+
+        return activation_ledger(self, B, T)
 
     @property
     def _head(self) -> str:

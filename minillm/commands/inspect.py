@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,11 @@ def run(options: argparse.Namespace) -> int:
     print(inspection.parameter_table(model.parameters))
     B = training.config.batch_size
     print(f"\nkept for the backward, {B} sequences of {T} tokens, bytes")
-    for name, size in inspection.activation_bytes(model, B, T).items():
-        print(f"{name:8}{size:>14,}")
+    ledger: Counter[str] = Counter()
+    for name, size in model.activation_ledger(B, T).items():
+        ledger[re.sub(r"^h\.\d+", "h.*", name)] += size  # all blocks together
+    for name, size in {**ledger, "all": ledger.total()}.items():
+        print(f"{name:16}{size:>14,}")
     print("\nloss by position, whole validation part, nats")
     losses = inspection.loss_by_position(model, *blocks(training.corpus.validation, T))
     for t in sorted({min(2**i, T) - 1 for i in range(T.bit_length() + 1)}):

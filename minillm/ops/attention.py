@@ -22,16 +22,28 @@ Dropout of the weights (GPT-2's ``attn_pdrop``) is a constant scale $D$ on them:
 $\bar P = D\circ(\bar OV^\top)$; the identity $\sum_j P_{tj}\bar P_{tj} = \sum_d \bar O_{td}O_{td}$ stays true, and all else as it was.
 
 Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b^\top$ shifts row $t$ of $S$ by $c\,q_t\!\cdot b$)
-has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P, O$.
+has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
+
+The code holds $S^\top$ and $P^\top$, keys by queries: a maximum or a sum over keys then takes row after row, eight numbers at a time.
+Without a mask the attention is causal, and is done for ``QUERIES`` queries at a time with the keys up to the last of them: what lies
+above such a step of the diagonal is never computed.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
+QUERIES = 64
+
 
 def attention(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, visible: np.ndarray, out: np.ndarray | None = None, scale: np.ndarray | None = None
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    visible: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+    scale: np.ndarray | None = None,
 ) -> tuple[np.ndarray, tuple]:
     r"""Return $\operatorname{softmax}(QK^\top/\sqrt D)\,V$.
 
@@ -39,8 +51,8 @@ def attention(
     ----------
     q : ndarray of shape (B, H, Tq, D)
     k, v : ndarray of shape (B, H, Tk, D)
-    visible : bool ndarray that broadcasts to (B, H, Tq, Tk)
-        True where a query may see a key; ``np.tri(T, dtype=bool)`` is the causal mask.
+    visible : bool ndarray that broadcasts to (B, H, Tq, Tk), optional
+        True where a query may see a key. None is the causal mask ``np.tri(T, dtype=bool)``, for Tq = Tk.
     out : ndarray of shape (B, H, Tq, D), optional
         Where the output is written; any strides.
     scale : ndarray of shape (B, H, Tq, Tk), optional
@@ -51,28 +63,66 @@ def attention(
     o : ndarray of shape (B, H, Tq, D)
     cache : tuple for :func:`attention_backward`
     """
-    p = q @ k.swapaxes(-1, -2)
-    p *= 1 / math.sqrt(q.shape[-1])
-    np.copyto(p, -np.inf, where=~visible)
-    top = p.real.max(axis=-1, keepdims=True)
-    p -= np.where(np.isneginf(top), 0, top)
-    np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
-    p /= np.where(total == 0, 1, total)
-    o = np.matmul(p if scale is None else p * scale, v, out=out)
-    return o, (q, k, v, p, o, scale)
+    o = np.empty_like(q) if out is None else out
+    weights = []
+    for rows, keys, new, hidden in _steps(visible, q.shape[2]):
+        p = _in_rows(k[:, :, keys], q[:, :, rows])
+        p *= 1 / math.sqrt(q.shape[-1])
+        np.copyto(p[:, :, new], -np.inf, where=hidden)
+        p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
+        np.exp(p, out=p)
+        p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # not 0, also where nothing is seen
+        np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])
+        weights.append((rows, keys, p))
+    return o, (q, k, v, weights, o, scale)
 
 
-def attention_backward(do: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(dq, dk, dv)`` for the upstream gradient ``do`` of shape (B, H, Tq, D)."""
-    q, k, v, p, o, scale = cache
-    dv = (p if scale is None else p * scale).swapaxes(-1, -2) @ do
-    ds = do @ v.swapaxes(-1, -2)  # P̄
-    if scale is not None:
-        ds *= scale
-    ds -= (do * o).sum(axis=-1, keepdims=True)
-    ds *= p  # S̄ = P∘(P̄ − rowsum(Ō∘O))
-    ds *= 1 / math.sqrt(q.shape[-1])
-    dk = ds.swapaxes(-1, -2) @ q
-    dq = ds @ k
+def attention_backward(
+    do: np.ndarray, cache: tuple, out: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None] = (None, None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(dq, dk, dv)`` for the upstream gradient ``do`` of shape (B, H, Tq, D), written to ``out`` where it has an array."""
+    q, k, v, weights, o, scale = cache
+    dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
+    rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # rowsum(Ō∘O)
+    put = _write
+    for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
+        do_rows = do[:, :, rows]
+        put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)
+        ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # P̄
+        ds -= rest[..., rows]
+        ds *= p  # S̄ = P∘(P̄ − rowsum(Ō∘O))
+        ds *= 1 / math.sqrt(q.shape[-1])
+        put(dk[:, :, keys], ds, q[:, :, rows])
+        np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])
+        put = _add
     return dq, dk, dv
+
+
+def _steps(visible: np.ndarray | None, T: int) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
+    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and which: keys by queries."""
+    if visible is not None:
+        yield slice(0, T), slice(None), slice(None), ~visible.mT
+        return
+    for start in range(0, T, QUERIES):
+        rows = slice(start, min(start + QUERIES, T))
+        t = np.arange(start, rows.stop)
+        yield rows, slice(rows.stop), rows, t[:, None] > t
+
+
+def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:
+    r"""Return $KQ^\top$ of shape (B, H, Tk, Tq), the heads of one key side by side in memory: long rows to work on."""
+    B, H, Tk, _ = k.shape
+    place = np.empty((B, Tk, H, q.shape[2]), k.dtype).swapaxes(1, 2)
+    return np.matmul(k, q.mT, out=place)
+
+
+def _dropped(p: np.ndarray, scale: np.ndarray | None, rows: slice, keys: slice) -> np.ndarray:
+    return p if scale is None else p * scale[:, :, rows, keys].mT
+
+
+def _write(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    np.matmul(a, b, out=total)
+
+
+def _add(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    total += a @ b

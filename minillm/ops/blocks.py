@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-BLOCK_ELEMENTS = 1 << 15
+BLOCK_ELEMENTS = 1 << 16
 
 
 def row_blocks(rows: int, width: int) -> Iterator[slice]:

@@ -43,26 +43,26 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
     y = np.empty_like(x)
     derivative = np.empty_like(x) if keep else None
     limit = COMPLEX_LIMIT if np.iscomplexobj(x) else REAL_LIMIT
-    for rows in row_blocks(*x.shape):
-        clipped = np.clip(x[rows], -limit, limit)
-        square = clipped * clipped
-        s = square * (-SLOPE * CUBIC)
-        s -= SLOPE
-        s *= clipped  # −2u
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
+        for rows in row_blocks(*x.shape):
+            clipped = np.clip(x[rows], -limit, limit, out=y[rows])
+            square = np.multiply(clipped, clipped, out=None if derivative is None else derivative[rows])
+            s = square * (-SLOPE * CUBIC)
+            s -= SLOPE
+            s *= clipped  # −2u
             np.exp(s, out=s)
-        s += 1
-        np.reciprocal(s, out=s)  # σ(2u)
-        np.multiply(x[rows], s, out=y[rows])
-        if derivative is not None:
-            square *= 3 * CUBIC * SLOPE
-            square += SLOPE  # 2u′
-            square *= 1 - s  # 0 for large x, before x·s makes the product too large
-            square *= y[rows]
-            np.add(s, square, out=derivative[rows])  # s + x·s·(1−s)·2u′
+            s += 1
+            np.reciprocal(s, out=s)  # σ(2u)
+            np.multiply(x[rows], s, out=y[rows])
+            if derivative is not None:
+                square *= 3 * CUBIC * SLOPE
+                square += SLOPE  # 2u′
+                square *= 1 - s  # 0 for large x, before x·s makes the product too large
+                square *= y[rows]
+                square += s  # s + x·s·(1−s)·2u′, in its place in the derivative
     return y, derivative
 
 
-def gelu_new_backward(dy: np.ndarray, cache: np.ndarray) -> np.ndarray:
-    r"""Return $\bar x = \bar y\,y'(x)$."""
-    return dy * cache
+def gelu_new_backward(dy: np.ndarray, cache: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    r"""Return $\bar x = \bar y\,y'(x)$, written to ``out`` if it is given."""
+    return np.multiply(dy, cache, out=out)

@@ -47,28 +47,32 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
     for rows in row_blocks(N, C):
         centred = np.subtract(x[rows], x[rows, :1], out=x_hat[rows])
         centred -= (centred @ mean_of)[:, None]
-        variance = np.multiply(centred, centred, out=y[rows]) @ mean_of + eps
-        constant = variance == 0
-        rstd[rows, 0] = np.where(constant, 0, 1 / np.sqrt(np.where(constant, 1, variance)))
+        variance = np.multiply(centred, centred, out=y[rows]) @ mean_of
+        variance += eps
+        variance[variance == 0] = np.inf  # a constant row without eps: r = 0
+        np.divide(1, np.sqrt(variance), out=rstd[rows, 0])
         centred *= rstd[rows]
         np.multiply(centred, weight, out=y[rows])
         y[rows] += bias
     return y, (x_hat, rstd, weight)
 
 
-def layernorm_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C)."""
+def layernorm_backward(
+    dy: np.ndarray, cache: tuple, out: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C); the last two are written to ``out``."""
     x_hat, rstd, weight = cache
     N, C = dy.shape
-    mean_of = np.full(C, 1 / C, dy.dtype)
-    dx, dweight, dbias = np.empty_like(dy), np.zeros_like(weight), np.zeros_like(weight)
+    dx, mean_of_gain = np.empty_like(dy), weight / C
+    dweight, dbias = (np.empty_like(weight) if place is None else place for place in out)
+    dweight[...], dbias[...] = 0, 0
     for rows in row_blocks(N, C):
         ones = np.ones(rows.stop - rows.start, dy.dtype)
         product = np.multiply(dy[rows], x_hat[rows], out=dx[rows])
         dweight += ones @ product  # γ̄ = Σₙ ȳ·x̂
         dbias += ones @ dy[rows]  # β̄ = Σₙ ȳ
-        mean_gx = product @ (weight * mean_of)  # (1/C) Σⱼ gⱼ·x̂ⱼ
-        mean_g = dy[rows] @ (weight * mean_of)  # (1/C) Σⱼ gⱼ
+        mean_gx = product @ mean_of_gain  # (1/C) Σⱼ gⱼ·x̂ⱼ
+        mean_g = dy[rows] @ mean_of_gain  # (1/C) Σⱼ gⱼ
         d = np.multiply(x_hat[rows], -mean_gx[:, None], out=dx[rows])
         d -= mean_g[:, None]
         d += dy[rows] * weight

@@ -30,10 +30,12 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndar
     return y, (x, weight)
 
 
-def linear_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C_out)."""
+def linear_backward(
+    dy: np.ndarray, cache: tuple, out: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C_out); the last two are written to ``out``."""
     x, weight = cache
     dx = dy @ weight.T
-    dweight = x.T @ dy
-    dbias = np.ones(len(dy), dy.dtype) @ dy  # a sum over rows, written as a product: BLAS is faster than .sum(0)
+    dweight = np.matmul(x.T, dy, out=out[0])
+    dbias = np.matmul(np.ones(len(dy), dy.dtype), dy, out=out[1])  # a sum over rows: BLAS is faster than .sum(0)
     return dx, dweight, dbias

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from minillm.inspection import activation_bytes, attention_weights, loss_by_position, next_characters, parameter_table
+from minillm.inspection import attention_weights, loss_by_position, next_characters, parameter_table
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
 from minillm.tokenizer import CharTokenizer
@@ -22,16 +22,29 @@ def test_the_table_names_every_array_and_the_sum(random_model):
     assert [line.split()[-1] for line in lines if ".c_fc." in line] == ["yes", "no"] * 2
 
 
-def test_the_bytes_are_in_proportion_to_the_batch_and_hold_what_must_be_kept(random_model):
+def test_the_ledger_is_in_proportion_to_the_batch_and_names_what_must_be_kept(random_model):
     model, B, T = random_model(), 4, 6
-    small, large = activation_bytes(model, B, T), activation_bytes(model, 2 * B, T)
-    assert list(small) == ["h.0", "h.1", "rest"]
-    assert small["h.0"] == small["h.1"]
-    for name in ("h.0", "h.1"):
-        assert 1.9 * small[name] < large[name] <= 2 * small[name]
+    small, large = model.activation_ledger(B, T), model.activation_ledger(2 * B, T)
+    assert all(1.9 * size < large[name] <= 2 * size for name, size in small.items() if name.startswith("h."))
     rows, C, M, H = B * T, 8, 12, 2
-    least = rows * (2 * C + 3 * C + C + 2 * M) + B * H * T * T  # two normalised inputs, q k v, heads, both sides of GELU, weights
-    assert 8 * least <= small["h.0"] < 3 * 8 * least
+    block = {
+        "ln_1": rows * (C + 1),  # x̂ and r
+        "c_attn": rows * C,
+        "attended": rows * (3 * C + C) + B * H * T * T,  # q, k, v side by side, the output, the weights
+        "ln_2": rows * (C + 1),
+        "c_fc": rows * C,
+        "bent": rows * M,  # the derivative
+        "mlp_proj": rows * M,
+    }  # the input of attn_proj is the output of the attention
+    for layer in range(2):
+        assert {name: size / 8 for name, size in small.items() if name.startswith(f"h.{layer}.")} == {
+            f"h.{layer}.{name}": size for name, size in block.items()
+        }
+
+
+def test_above_the_diagonal_nothing_is_kept(random_model):
+    model = random_model(n_positions=256)
+    assert model.activation_ledger(1, 256)["h.0.attended"] == 8 * (256 * 4 * 8 + 2 * 64 * (64 + 128 + 192 + 256))
 
 
 def test_the_loss_by_position_is_the_mean_over_blocks(random_model):

@@ -20,7 +20,8 @@ from minillm.run import load_run
 from minillm.start import longest_transcript, start, with_value_head
 from minillm.tokenizer import CharTokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import collect, transcript_ids, uniform_policy
+from minillm.training import collect, uniform_policy
+from minillm.transcripts import transcript_ids
 
 TESTS = Path(__file__).parents[1]
 AGENT = TESTS / "data" / "agent"

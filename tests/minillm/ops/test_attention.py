@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.ops import attention, attention_backward
+from minillm.ops.dropout import dropout_scale
 
 DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
 
@@ -102,3 +104,34 @@ def test_writes_where_it_is_told():
     o, _ = attention(q, k, v, np.ones((3, 4), bool), out=place.swapaxes(1, 2))
     assert np.shares_memory(o, place)
     assert (place.swapaxes(1, 2) == attention(q, k, v, np.ones((3, 4), bool))[0]).all()
+
+
+@pytest.mark.parametrize("T", [1, 3, 4, 5, 11])
+def test_in_causal_steps_as_with_the_mask(monkeypatch, T):
+    monkeypatch.setattr(sys.modules[attention.__module__], "QUERIES", 4)
+    rng = np.random.default_rng(5)
+    q, k, v = arrays(rng, Tq=T, Tk=T)
+    do, scale = rng.normal(size=q.shape), dropout_scale((2, 2, T, T), 0.3, float, rng=rng)
+    for s in (None, scale):
+        (o, cache), (expected, masked) = attention(q, k, v, scale=s), attention(q, k, v, np.tri(T, dtype=bool), scale=s)
+        assert len(cache[3]) == -(-T // 4)
+        np.testing.assert_allclose(o, expected, rtol=1e-13, atol=1e-14)
+        for part, whole in zip(attention_backward(do, cache), attention_backward(do, masked), strict=True):
+            np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-14)
+
+
+def test_causal_adjoint(assert_adjoint, monkeypatch):
+    monkeypatch.setattr(sys.modules[attention.__module__], "QUERIES", 4)
+    rng = np.random.default_rng(6)
+    assert_adjoint(attention, attention_backward, arrays(rng, Tq=10, Tk=10), rng)
+
+
+def test_the_gradients_are_written_where_they_are_wanted():
+    rng = np.random.default_rng(7)
+    q, k, v = arrays(rng, Tq=4)
+    o, cache = attention(q, k, v)
+    place = np.empty((2, 4, 3, 2, 5)).transpose(2, 0, 3, 1, 4)  # q, k, v of a head side by side, as a block has them
+    written = attention_backward(np.ones_like(o), cache, out=tuple(place))
+    for mine, free, there in zip(written, attention_backward(np.ones_like(o), cache), place, strict=True):
+        assert np.shares_memory(mine, there)
+        assert (there == free).all()

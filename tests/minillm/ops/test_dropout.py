@@ -55,5 +55,5 @@ def test_attention_weights_are_dropped_and_the_gradient_knows_it(assert_adjoint)
     scale = dropout_scale((2, 3, 4, 4), 0.4, np.float64, rng=4)
     visible = np.tri(4, dtype=bool)
     assert_adjoint(lambda q, k, v: attention(q, k, v, visible, scale=scale), attention_backward, (q, k, v), rng)
-    weights = attention(q, k, v, visible)[1][3]
-    np.testing.assert_allclose(attention(q, k, v, visible, scale=scale)[0], (weights * scale) @ v, rtol=1e-13)
+    (_, _, weights), = attention(q, k, v, visible)[1][3]
+    np.testing.assert_allclose(attention(q, k, v, visible, scale=scale)[0], (weights.swapaxes(-1, -2) * scale) @ v, rtol=1e-13)

@@ -60,6 +60,12 @@ def test_adjoint(assert_adjoint):
     assert_adjoint(gelu_new, gelu_new_backward, (np.array([[-30.0, -20.9, 20.9, 21.1, 90.0, 1e6]]),), rng, 1e-14)
 
 
+def test_the_backward_writes_where_it_is_told():
+    dy, derivative = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]])
+    assert gelu_new_backward(dy, derivative, out=dy) is dy
+    assert dy.tolist() == [[3, 8]]
+
+
 def test_blocks_of_rows_make_no_difference():
     x = np.random.default_rng(1).normal(size=(40, 2000))  # 80,000 elements: several blocks
     y, derivative = gelu_new(x)

@@ -129,3 +129,13 @@ def test_rows_do_not_see_each_other_across_blocks():
     np.testing.assert_allclose(dx, np.concatenate([part[0] for part in parts]), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(dweight, sum(part[1] for part in parts), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(dbias, sum(part[2] for part in parts), rtol=1e-11, atol=1e-12)
+
+
+def test_the_gradients_of_the_parameters_are_written_where_they_are_wanted():
+    rng = np.random.default_rng(5)
+    _, cache = layernorm(rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=3), EPS)
+    dy, out = rng.normal(size=(4, 3)), (np.full(3, np.nan), np.full(3, np.nan))
+    _, *written = layernorm_backward(dy, cache, out=out)
+    for mine, there, free in zip(written, out, layernorm_backward(dy, cache)[1:], strict=True):
+        assert mine is there
+        assert (there == free).all()

@@ -35,3 +35,13 @@ def test_a_weight_collects_over_all_rows():
 def test_the_weight_is_stored_in_out():
     y, _ = linear(np.array([[1.0, 0.0]]), np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), np.zeros(3))
     assert y.tolist() == [[1, 2, 3]]
+
+
+def test_the_gradients_of_the_parameters_are_written_where_they_are_wanted():
+    rng = np.random.default_rng(2)
+    _, cache = linear(rng.normal(size=(4, 3)), rng.normal(size=(3, 5)), rng.normal(size=5))
+    dy, out = rng.normal(size=(4, 5)), (np.full((3, 5), np.nan), np.full(5, np.nan))
+    _, *written = linear_backward(dy, cache, out=out)
+    for mine, there, free in zip(written, out, linear_backward(dy, cache)[1:], strict=True):
+        assert mine is there
+        assert (there == free).all()
