@@ -23,6 +23,7 @@ from minillm.commands import (
     sample,
     study,
     train,
+    tutorial,
 )  # fmt: skip
 from minillm.errors import UserError
 
@@ -42,6 +43,7 @@ COMMANDS = (
     oracle,
     fill_mask,
     explain,
+    tutorial,
 )  # fmt: skip
 
 
