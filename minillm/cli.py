@@ -10,6 +10,7 @@ from minillm import __version__
 from minillm.commands import (
     check,
     coefficients,
+    docs,
     envs,
     estimators,
     evaluate,
@@ -44,6 +45,7 @@ COMMANDS = (
     fill_mask,
     explain,
     tutorial,
+    docs,
 )  # fmt: skip
 
 
