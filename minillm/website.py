@@ -6,6 +6,7 @@ themselves: no script, no font, nothing from a network. An equation's number lea
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 import shutil
@@ -16,22 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import MissingExtra, RunDirectoryError
-from minillm.lessons.code import code_tags, equation_tags, tagged_code
+from minillm.lessons.code import ROOT, code_tags, equation_tags, tagged_code
 from minillm.lessons.formulas import unicode_formula
-from minillm.lessons.prose import FORMULA
+from minillm.lessons.prose import FORMULA, first_line
 
 PACKAGES = ("minillm", "envs")
 RUN_ON_IMPORT = re.compile(r"\.__main__$|\.tutorial\.lesson_")
 STYLE = Path(__file__).parent / "data" / "docs.css"
 OPEN, CLOSE = "\ue000", "\ue001"  # around the number of a formula that was taken out
+TIGHT = r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>'  # | and / without space around them
+FOLLOWS = r"<mi>|<ms(?:ub|up)><m[io]>(?!&#x0028)|<mo>&#x0(?:2207|2211);"  # a letter, ∇ or Σ
+NAMED = re.compile(f"(<mi>(?:log|exp|max|min|tanh|cos|sin)</mi>)(?={FOLLOWS})")  # a space comes after these
 HIDDEN = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
 
 def modules() -> list[str]:
     """Return the names of all modules of the two packages, except for scripts, which run when they are imported."""
-    root = Path(__file__).parents[1]
-    files = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
-    names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
     return [name for name in names if not RUN_ON_IMPORT.search(name)]
 
 
@@ -62,7 +65,8 @@ def build(directory: Path, overwrite: bool = False, names: Sequence[str] | None 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())) and not overwrite:
         raise RunDirectoryError(f"{directory} is not empty; --overwrite writes the pages into it")
     formulas = Formulas(latex.convert)
-    pdoc.render.configure(docformat="numpy", footer_text="minillm: formulas are MathML, nothing is loaded from a network")
+    footer = "minillm: formulas are MathML, nothing is loaded from a network"
+    pdoc.render.configure(docformat="numpy", include_undocumented=False, footer_text=footer)
     pdoc.render.env.loader = ChoiceLoader([DictLoader({"custom.css": STYLE.read_text(encoding="utf-8")}), pdoc.render.env.loader])
     plain: Callable[[str, Any, str], str] = pdoc.render_helpers.to_markdown
 
@@ -112,12 +116,20 @@ class Formulas:
         return HIDDEN.sub(lambda found: unicode_formula(self._known[int(found[1])][0]), page)
 
     def _mathml(self, latex: str, display: bool) -> str:
-        bare = re.sub(r"\s*\\tag\{\d+\}", "", latex)
         if not display:
-            return self._convert(bare)
-        numbers = "".join(f'<a class="tag" href="#code-{n}">({n})</a>' for n in re.findall(r"\\tag\{(\d+)\}", latex))
-        here = "".join(f' id="eq-{n}"' for n in re.findall(r"\\tag\{(\d+)\}", latex)[:1])
-        return f'<span class="equation"{here}>{self._convert(bare, display="block")}{numbers}</span>'
+            return self._converted(latex)
+        tags = re.findall(r"\\tag\{(\d+)\}", latex)
+        equations = re.sub(r"\s*\\tag\{\d+\}", "", latex).split("\\qquad")
+        shown = "".join(self._converted(equation.strip(), display="block") for equation in equations)
+        numbers = "".join(f'<a class="tag" id="eq-{n}" href="#code-{n}">({n})</a>' for n in tags)
+        return f'<span class="equation">{shown}{numbers}</span>'
+
+
+    def _converted(self, latex: str, **options: str) -> str:
+        """MathML, with brackets that grow, and with spaces as TeX has them."""
+        growing = re.sub(r"\\[bB]igg?([)\]])", r"\\right\1", re.sub(r"\\[bB]igg?([(\[])", r"\\left\1", latex))
+        mathml = re.sub(r"<mo(?: stretchy=\"false\")?>(&#x0007C;|&#x0002F;)</mo>", TIGHT, self._convert(growing, **options))
+        return NAMED.sub(r'\1<mspace width="0.167em" />', mathml)
 
 
 def _with_context(function: Callable[..., str]) -> Callable[..., str]:
@@ -143,7 +155,7 @@ def _finish(directory: Path, formulas: Formulas) -> int:
 
 def _code_beside(page: str, where: Path) -> str:
     """Add the tagged code of the module, where it has any, beside its docstring."""
-    source_file = Path(__file__).parents[1] / where.with_suffix(".py")
+    source_file = ROOT / where.with_suffix(".py")
     source = source_file.read_text(encoding="utf-8") if source_file.exists() else ""
     if not equation_tags(source):
         return page
@@ -175,12 +187,19 @@ def _lesson_code(source: str, where: Path) -> str:
 
 
 def _with_lessons(index: str, directory: Path) -> str:
-    """Put a list of the lessons, those pages that have code beside maths, on the first page."""
-    links = []
-    for path in sorted(directory.rglob("*.html")):
-        page = path.read_text(encoding="utf-8")
-        if 'class="lesson-code' in page:
-            where = path.relative_to(directory)
-            links.append(f'<li><a href="{where.as_posix()}">{".".join(where.with_suffix("").parts)}</a></li>')
-    section = f'<section><h2>Lessons: the maths beside the code</h2><ul class="lessons">{"".join(links)}</ul></section>'
-    return index.replace("</main>", f"{section}</main>", 1)
+    """Put the name, and lists of the lessons and of the environments, on the first page."""
+    pages = [path.relative_to(directory) for path in sorted(directory.rglob("*.html"))]
+    lessons = [where for where in pages if 'class="lesson-code' in (directory / where).read_text(encoding="utf-8")]
+    worlds = [where for where in pages if where.parts[0] == "envs" and len(where.parts) == 2]
+    sections = _linked("Lessons: the maths beside the code", lessons) + _linked("Environments", worlds)
+    named = re.sub(r'<a href="https://pdoc.dev">\s*<img.*?</a>', "<h1>minillm</h1>&emsp;", index, count=1, flags=re.DOTALL)
+    return named.replace("</main>", f"{sections}</main>", 1)
+
+
+def _linked(title: str, pages: list[Path]) -> str:
+    items = []
+    for where in pages:
+        source = (ROOT / where.with_suffix(".py")).read_text(encoding="utf-8")
+        name, summary = ".".join(where.with_suffix("").parts), first_line(ast.get_docstring(ast.parse(source)) or "")
+        items.append(f'<li><a href="{where.as_posix()}">{name}</a><br>{html.escape(summary)}</li>')
+    return f'<section><h2>{title}</h2><ul class="lessons">{"".join(items)}</ul></section>'
