@@ -11,6 +11,7 @@ from minillm.commands import (
     chat,
     check,
     coefficients,
+    docs,
     envs,
     estimators,
     evaluate,
@@ -24,6 +25,7 @@ from minillm.commands import (
     sample,
     study,
     train,
+    tutorial,
 )  # fmt: skip
 from minillm.errors import UserError
 
@@ -44,6 +46,8 @@ COMMANDS = (
     fill_mask,
     explain,
     chat,
+    tutorial,
+    docs,
 )  # fmt: skip
 
 

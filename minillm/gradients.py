@@ -20,7 +20,7 @@ SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one par
 
 def default_parts(model: GPT, ids: np.ndarray) -> int:
     """Return in how many parts a batch is differentiated where nobody says: it depends on the two sizes alone, never on the cores."""
-    return min(len(ids), SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1)
+    return max(1, min(len(ids), SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1))
 
 
 def weighted_gradient(

@@ -11,7 +11,7 @@ import io
 import re
 import textwrap
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,9 @@ def code_tags(source: str) -> dict[int, list[str]]:
 def code_of(thing: Callable[..., Any]) -> str:
     """Return the source of a function without its docstring, in the indentation of the file's left margin."""
     text = textwrap.dedent(inspect.getsource(thing))
-    node = ast.parse(text).body[0]
-    if not isinstance(node, ast.FunctionDef) or ast.get_docstring(node) is None:
-        return text.rstrip()
-    lines, docstring = text.splitlines(), node.body[0]
-    end = docstring.end_lineno or docstring.lineno
-    del lines[docstring.lineno - 1 : end + (not "".join(lines[end : end + 1]).strip())]
-    return "\n".join(lines).rstrip()
+    lines = text.splitlines()
+    hidden = _docstring_lines(ast.parse(text).body[0], lines)
+    return "\n".join(line for number, line in enumerate(lines, start=1) if number not in hidden).rstrip()
 
 
 def place_of(thing: Any) -> str:
@@ -50,3 +46,31 @@ def place_of(thing: Any) -> str:
     path = inspect.getsourcefile(thing)
     line = "" if inspect.ismodule(thing) else f":{inspect.getsourcelines(thing)[1]}"
     return f"{Path(path or '').resolve().relative_to(ROOT).as_posix()}{line}"
+
+
+def tagged_code(source: str) -> list[list[tuple[int, str]]]:
+    """Return the functions (methods, statements) of a module in which lines name equations, as numbered lines without docstrings."""
+    tags, lines = code_tags(source), source.splitlines()
+    pieces = []
+    for node in _units(ast.parse(source)):
+        inside = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        if any(line in tags for line in inside):
+            hidden = _docstring_lines(node, lines)
+            pieces.append([(number, lines[number - 1]) for number in inside if number not in hidden])
+    return pieces
+
+
+def _units(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Top-level statements, and in the place of each class its statements."""
+    for node in tree.body:
+        yield from node.body if isinstance(node, ast.ClassDef) else [node]
+
+
+def _docstring_lines(node: ast.AST, lines: list[str]) -> range:
+    """The lines of a function's docstring, with the empty ones after it."""
+    if not isinstance(node, ast.FunctionDef) or ast.get_docstring(node) is None:
+        return range(0)
+    after = (node.body[0].end_lineno or node.body[0].lineno) + 1
+    while after <= len(lines) and not lines[after - 1].strip():
+        after += 1
+    return range(node.body[0].lineno, after)

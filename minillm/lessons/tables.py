@@ -27,7 +27,7 @@ def text_columns(columns: Mapping[str, Sequence[str]]) -> str:
     filled = [[name, *lines] for name, lines in columns.items()]
     widths = [max(map(len, lines)) for lines in filled]
     rows = itertools.zip_longest(*filled, fillvalue="")
-    return "\n".join(INDENT + "   ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join((INDENT + "   ".join(map(str.ljust, row, widths))).rstrip() for row in rows)
 
 
 def facts(known: Mapping[str, object]) -> str:

@@ -4,7 +4,7 @@ The features of a head are taken in pairs $(a_i, b_i)$, $i = 0 … D/2-1$, and e
 
 $$\begin{pmatrix} a_i' \\ b_i' \end{pmatrix} =
   \begin{pmatrix} \cos t\omega_i & -\sin t\omega_i \\ \sin t\omega_i & \cos t\omega_i \end{pmatrix}
-  \begin{pmatrix} a_i \\ b_i \end{pmatrix}, \qquad \omega_i = \vartheta^{-2i/D} .$$
+  \begin{pmatrix} a_i \\ b_i \end{pmatrix}, \qquad \omega_i = \vartheta^{-2i/D} \tag{1}$$
 
 With $R_t$ for the whole rotation, $(R_s q)\cdot(R_t k) = q\cdot R_{t-s}k$: scores depend on the distance alone.
 
@@ -14,8 +14,11 @@ and GGUF pair neighbours, $(x_{2i}, x_{2i+1})$. The two differ by one permutatio
 change when it is applied to both: so a file of the other kind is read by permuting the *rows* of the weights that make q and k, once
 (:func:`halves_from_pairs`), and nothing else. Unpermuted weights are wrong without any error: only the first position is right.
 
-Backward. The map is linear and orthogonal, $R_t^{-1} = R_t^\top$: so $\bar x = R_t^\top\bar y = R_{-t}\bar y$, the rotation by the opposite
-angles. It keeps lengths in both directions. Kept for the backward: the cosines and sines.
+Backward. The map is linear and orthogonal, $R_t^{-1} = R_t^\top$, so its transpose is the rotation by the opposite angles,
+
+$$\bar x = R_t^\top\bar y = R_{-t}\bar y \tag{2}$$
+
+It keeps lengths in both directions. Kept for the backward: the cosines and sines.
 
 Angles are computed in float64 at least: at $t = 8000$ an angle in float32 is off by 5e-4 before the cosine is taken.
 """
@@ -65,16 +68,16 @@ def rotary(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> tuple[np.ndarray,
     y = np.empty(x.shape, x.dtype)
     first, second = np.split(y, 2, axis=-1)
     np.multiply(a, cos, out=first)
-    first -= b * sin
+    first -= b * sin  # (1) first row
     np.multiply(b, cos, out=second)
-    second += a * sin
+    second += a * sin  # (1) second row
     return y, (cos, sin)
 
 
 def rotary_backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     r"""Return $\bar x = R_{-t}\bar y$."""
     cos, sin = cache
-    dx, _ = rotary(dy, cos, -sin)
+    dx, _ = rotary(dy, cos, -sin)  # (2)
     return dx
 
 

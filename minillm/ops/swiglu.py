@@ -1,8 +1,14 @@
 r"""SwiGLU, the gated unit of Llama's MLP (Shazeer 2020, arXiv:2002.05202, eq. 6): $y = \mathrm{silu}(g)\circ u$.
 
-$g$ (gate) and $u$ (up) are two linear maps of the same input. Backward, by the product rule, element by element:
+$g$ (gate) and $u$ (up) are two linear maps of the same input:
 
-$$\bar u = \bar y\circ\mathrm{silu}(g), \qquad \bar g = \bar y\circ u\circ\mathrm{silu}'(g) .$$
+$$y = \mathrm{silu}(g)\circ u \tag{1}$$
+
+Backward, by the product rule, element by element:
+
+$$\bar u = \bar y\circ\mathrm{silu}(g) \tag{2}$$
+
+$$\bar g = \bar y\circ u\circ\mathrm{silu}'(g) \tag{3}$$
 
 Kept for the backward: $u$, $\mathrm{silu}(g)$ and $\mathrm{silu}'(g)$ (:mod:`minillm.ops.silu`).
 """
@@ -30,12 +36,12 @@ def swiglu(gate: np.ndarray, up: np.ndarray, keep: bool = True) -> tuple[np.ndar
     if not keep:
         opened *= up
         return opened, None
-    return opened * up, (up, opened, slope)
+    return opened * up, (up, opened, slope)  # (1)
 
 
 def swiglu_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(dgate, dup)`` for the upstream gradient ``dy`` of shape (N, C)."""
     up, opened, slope = cache
     dgate = dy * up
-    dgate *= slope
-    return dgate, dy * opened
+    dgate *= slope  # (3)
+    return dgate, dy * opened  # (2)
