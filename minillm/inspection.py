@@ -13,6 +13,7 @@ from minillm.evaluation import token_losses
 from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
+from minillm.ops.attention import attention_weights as weights
 from minillm.optimizers import decay_groups
 from minillm.parameters import Parameters
 from minillm.tokenizer import CharTokenizer, Tokenizer
@@ -81,13 +82,7 @@ def loss_by_position(model: GPT, inputs: np.ndarray, targets: np.ndarray) -> np.
 def attention_weights(model: LanguageModel, ids: np.ndarray) -> list[np.ndarray]:
     r"""Return $\operatorname{softmax}(QK^\top/\sqrt D)$ of one sequence, shape (H, T, T), for each layer."""
     _, cache = model.forward(ids[None])
-    hidden = ~np.tri(len(ids), dtype=bool)
-    weights = []
-    for layer in cache[2]:
-        q, k = layer.attended[:2]  # what attention keeps: q, k, v, …
-        scores = q[0] @ k[0].swapaxes(-1, -2) / math.sqrt(q.shape[-1])
-        weights.append(np.exp(log_softmax(np.where(hidden, -np.inf, scores))[0]))
-    return weights
+    return [weights(layer.attended)[0] for layer in cache[2]]
 
 
 def next_characters(model: GPT, tokenizer: CharTokenizer, ids: np.ndarray, n: int) -> Iterator[tuple[str, float]]:

@@ -28,6 +28,7 @@ import numpy as np
 from minillm.errors import UserError
 from minillm.lab.differentiate import hessian_vector_product
 from minillm.lab.standard import Case, random_case
+from minillm.ops.attention import attention_weights
 from minillm.transformer import GPT
 
 FORMAT = 1
@@ -105,9 +106,9 @@ def _activations(case: Case, cache: tuple) -> Iterator[tuple[str, np.ndarray]]:
     """Named intermediates in the order of the computation, each of shape (B, T, …) or (B, H, T, …)."""
     _, _, blocks, final, _, (B, T), *_ = cache
     for i, kept in enumerate(blocks):
-        q, k, v, p, *_ = kept.attended
+        qkvp = (*kept.attended[:3], attention_weights(kept.attended))
         yield f"h.{i}.ln_1", kept.c_attn[0].reshape(B, T, -1)
-        yield from ((f"h.{i}.attn.{name}", value) for name, value in zip(("q", "k", "v", "p"), (q, k, v, p), strict=True))
+        yield from ((f"h.{i}.attn.{name}", value) for name, value in zip("qkvp", qkvp, strict=True))
         yield f"h.{i}.attn.merged", kept.attn_proj[0].reshape(B, T, -1)
         yield f"h.{i}.ln_2", kept.c_fc[0].reshape(B, T, -1)
         yield f"h.{i}.mlp.act", kept.mlp_proj[0].reshape(B, T, -1)

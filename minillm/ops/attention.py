@@ -63,9 +63,10 @@ def attention(
     o : ndarray of shape (B, H, Tq, D)
     cache : tuple for :func:`attention_backward`
     """
-    o = np.empty_like(q) if out is None else out
+    (B, H, Tq, _), (*_, Tk, D) = q.shape, v.shape
+    o = np.empty((B, H, Tq, D), q.dtype) if out is None else out
     weights = []
-    for rows, keys, new, hidden in _steps(visible, q.shape[2], k.shape[2]):
+    for rows, keys, new, hidden in _steps(visible, Tq, Tk):
         p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= 1 / math.sqrt(q.shape[-1])
         np.copyto(p[:, :, new], -np.inf, where=hidden)
@@ -96,6 +97,16 @@ def attention_backward(
         np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])
         put = _add
     return dq, dk, dv
+
+
+def attention_weights(cache: tuple) -> np.ndarray:
+    """Return $P$ of shape (B, H, Tq, Tk), before dropout, from what :func:`attention` kept."""
+    q, k, _, weights, *_ = cache
+    (B, H, Tq, _), (*_, Tk, _) = q.shape, k.shape
+    P = np.zeros((B, H, Tq, Tk), q.dtype)
+    for rows, keys, p in weights:
+        P[:, :, rows, keys] = p.mT
+    return P
 
 
 def causal(queries: int, keys: int) -> np.ndarray:

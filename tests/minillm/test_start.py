@@ -147,5 +147,5 @@ def test_a_name_that_is_nowhere_a_file_that_is_missing_and_a_size_of_ones_own(co
     assert "has neither tokenizer.json nor vocab.json and merges.txt" in fails("train", WORLD, "--model", copied)
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
     assert "pytorch_model.bin is a pickle" in fails("train", WORLD, "--model", copied)
-    with pytest.raises(UserError, match="model must be of type str | None, got 3"):
+    with pytest.raises(UserError, match=r"model must be of type str \| None, got 3"):
         TrainConfig(model=3)
