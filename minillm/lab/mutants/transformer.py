@@ -41,13 +41,13 @@ def patched(where: str, function: Callable) -> Callable[[np.ndarray], np.ndarray
     module, name = where.split(".")
 
     def gradient(theta: np.ndarray) -> np.ndarray:
-        with replaced(MODULES[module], name, _writing(function)):
+        with replaced(MODULES[module], name, writing(function)):
             return CASE.gradient(theta)
 
     return gradient
 
 
-def _writing(function: Callable) -> Callable:
+def writing(function: Callable) -> Callable:
     """Let a backward that returns its gradients write the last of them to ``out`` too, as those of the operations do."""
 
     def backward(dy: np.ndarray, cache: tuple, *rest: Any, out: tuple = ()) -> Any:
