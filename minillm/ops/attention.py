@@ -25,8 +25,8 @@ Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b
 has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
 
 The code holds $S^\top$ and $P^\top$, keys by queries: a maximum or a sum over keys then takes row after row, eight numbers at a time.
-Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ tokens), and is done for ``QUERIES`` queries at a
-time with the keys up to the last of them: what lies above such a step of the diagonal is never computed.
+Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ tokens), and is done for up to ``QUERIES`` queries at
+a time with the keys up to the last of them: what lies above such a step of the diagonal is never computed.
 """
 
 import math
@@ -108,9 +108,11 @@ def _steps(visible: np.ndarray | None, queries: int, keys: int) -> Iterator[tupl
     if visible is not None:
         yield slice(queries), slice(None), slice(None), ~visible.mT
         return
-    before = keys - queries
-    for start in range(0, queries, QUERIES):
-        stop = min(start + QUERIES, queries)
+    if not queries:
+        return
+    before, size = keys - queries, math.ceil(queries / math.ceil(queries / QUERIES))
+    for start in range(0, queries, size):
+        stop = min(start + size, queries)
         t = np.arange(start, stop)
         yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), t[:, None] > t
 

@@ -106,7 +106,7 @@ def test_writes_where_it_is_told():
     assert (place.swapaxes(1, 2) == attention(q, k, v, np.ones((3, 4), bool))[0]).all()
 
 
-@pytest.mark.parametrize("T", [1, 3, 4, 5, 11])
+@pytest.mark.parametrize("T", [0, 1, 3, 4, 5, 11])
 def test_in_causal_steps_as_with_the_mask(monkeypatch, T):
     monkeypatch.setattr(sys.modules[attention.__module__], "QUERIES", 4)
     rng = np.random.default_rng(5)
