@@ -65,10 +65,10 @@ def attention(
     """
     o = np.empty_like(q) if out is None else out
     weights = []
-    for rows, keys, new, hidden in _steps(visible, q.shape[2], k.shape[2]):
+    for rows, keys, new, bound in _steps(visible, q.shape[2], k.shape[2], q.dtype):
         p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= 1 / math.sqrt(q.shape[-1])
-        np.copyto(p[:, :, new], -np.inf, where=hidden)
+        np.minimum(p[:, :, new], bound, out=p[:, :, new])  # −∞ where hidden
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
         np.exp(p, out=p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # not 0, also where nothing is seen
@@ -103,10 +103,14 @@ def causal(queries: int, keys: int) -> np.ndarray:
     return np.tri(queries, keys, keys - queries, dtype=bool)
 
 
-def _steps(visible: np.ndarray | None, queries: int, keys: int) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
-    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and which: keys by queries."""
+def _steps(
+    visible: np.ndarray | None, queries: int, keys: int, dtype: np.dtype
+) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
+    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and a bound on their scores, keys by
+    queries: −∞ where hidden, ∞ where visible. The smaller of the two is the score or −∞, whatever the score was."""
+    hidden, seen = np.array([-np.inf, np.inf], dtype)
     if visible is not None:
-        yield slice(queries), slice(None), slice(None), ~visible.mT
+        yield slice(queries), slice(None), slice(None), np.where(np.ascontiguousarray(visible.mT), seen, hidden)
         return
     if not queries:
         return
@@ -114,7 +118,8 @@ def _steps(visible: np.ndarray | None, queries: int, keys: int) -> Iterator[tupl
     for start in range(0, queries, size):
         stop = min(start + size, queries)
         t = np.arange(start, stop)
-        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), t[:, None] > t
+        bound = np.where(t[:, None] <= t, seen, hidden)
+        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), bound
 
 
 def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:
