@@ -47,7 +47,7 @@ def weighted_gradient(
         rows, stream = part
         logits, cache = model.forward(ids[rows], rng=stream)
         value, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows])
-        return value, model.backward(dlogits, cache)
+        return value, model.backward(dlogits, cache, use_up=True)
 
     shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
     (value, gradient), *others = parallel_map(differentiate, shards)

@@ -117,7 +117,9 @@ class LanguageModel:
         """
         raise NotImplementedError
 
-    def backward(self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None) -> np.ndarray:
+    def backward(
+        self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None, *, use_up: bool = False
+    ) -> np.ndarray:
         r"""Return $\partial L/\partial\theta$ as one vector, from $\partial L/\partial z$.
 
         Parameters
@@ -127,6 +129,9 @@ class LanguageModel:
             What :meth:`forward` returned with the logits.
         dvalues : ndarray of the shape of :meth:`values`, optional
             $\partial L/\partial V$; zero when None.
+        use_up : bool
+            Whether the cache may be taken apart: the memory of each block is then free as soon as its backward is done, and the
+            cache serves only once.
 
         Returns
         -------

@@ -103,7 +103,9 @@ class Llama(LanguageModel):
         logits = (y @ theta[config.head].T).reshape(*shape, -1)
         return logits, (tokens, blocks, y, final, (B, T)) if keep else ()
 
-    def backward(self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None) -> np.ndarray:
+    def backward(
+        self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None, *, use_up: bool = False
+    ) -> np.ndarray:
         """See :meth:`minillm.language_model.LanguageModel.backward`; there is no value head."""
         theta, gradient = self.parameters, self.parameters.like()
         tokens, blocks, y, final, shape = cache
@@ -111,6 +113,6 @@ class Llama(LanguageModel):
         gradient[self.config.head][...] = dz.T @ y
         dh, gradient["model.norm.weight"][...] = rmsnorm_backward(dz @ theta[self.config.head], final)
         for layer in reversed(range(self.config.num_hidden_layers)):
-            dh = llama_block_backward(dh, blocks[layer], theta, gradient, layer, shape)
+            dh = llama_block_backward(dh, blocks.pop() if use_up else blocks[layer], theta, gradient, layer, shape)
         gradient[EMBEDDING][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
         return gradient.vector

@@ -115,6 +115,6 @@ def policy_gradient(
             _, dlogits = weighted_log_likelihood(logits, piece.targets, weights, sampling)
         else:
             dlogits = sampling.backward(weights.astype(logits.dtype), sampling.log_probs(logits))
-        return model.backward(dlogits, cache, None if dV is None else piece.spread(dV).astype(logits.dtype))
+        return model.backward(dlogits, cache, None if dV is None else piece.spread(dV).astype(logits.dtype), use_up=True)
 
     return ordered_sum(differentiate, list(decisions.pack(tokenizer, wanted)), np.zeros_like(model.parameters.vector))

@@ -131,7 +131,9 @@ class GPT(LanguageModel):
             return super().values(cache)
         return (cache[3] @ self.parameters[VALUE][0] + self.parameters["v_head.summary.bias"]).reshape(cache[5][0], -1)
 
-    def backward(self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None) -> np.ndarray:
+    def backward(
+        self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None, *, use_up: bool = False
+    ) -> np.ndarray:
         """See :meth:`minillm.language_model.LanguageModel.backward`."""
         theta, gradient = self.parameters, self.parameters.like()
         tokens, places, blocks, y, final, (B, T), dropped = cache
@@ -144,7 +146,7 @@ class GPT(LanguageModel):
             dy += dv * theta[VALUE]
         dh, gradient["ln_f.weight"][...], gradient["ln_f.bias"][...] = layernorm_backward(dy, final)
         for layer in reversed(range(self.config.n_layer)):
-            dh = block_backward(dh, blocks[layer], gradient, layer, (B, T))
+            dh = block_backward(dh, blocks.pop() if use_up else blocks[layer], gradient, layer, (B, T))
         dh = dropout_backward(dh, dropped)
         dp = dh.reshape(B, T, dh.shape[1]).sum(axis=0) if len(places[0]) == T else dh  # one p for all rows: it collects from all
         gradient["wpe.weight"][...] = embedding_backward(dp, places)

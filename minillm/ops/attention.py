@@ -25,8 +25,8 @@ Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b
 has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
 
 The code holds $S^\top$ and $P^\top$, keys by queries: a maximum or a sum over keys then takes row after row, eight numbers at a time.
-Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ tokens), and is done for ``QUERIES`` queries at a
-time with the keys up to the last of them: what lies above such a step of the diagonal is never computed.
+Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ tokens), and is done for up to ``QUERIES`` queries at
+a time with the keys up to the last of them: what lies above such a step of the diagonal is never computed.
 """
 
 import math
@@ -66,10 +66,10 @@ def attention(
     (B, H, Tq, _), (*_, Tk, D) = q.shape, v.shape
     o = np.empty((B, H, Tq, D), q.dtype) if out is None else out
     weights = []
-    for rows, keys, new, hidden in _steps(visible, Tq, Tk):
+    for rows, keys, new, bound in _steps(visible, Tq, Tk, q.dtype):
         p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= 1 / math.sqrt(q.shape[-1])
-        np.copyto(p[:, :, new], -np.inf, where=hidden)
+        np.fmin(p[:, :, new], bound, out=p[:, :, new])  # −∞ where hidden, NaN too
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
         np.exp(p, out=p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # not 0, also where nothing is seen
@@ -114,16 +114,23 @@ def causal(queries: int, keys: int) -> np.ndarray:
     return np.tri(queries, keys, keys - queries, dtype=bool)
 
 
-def _steps(visible: np.ndarray | None, queries: int, keys: int) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
-    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and which: keys by queries."""
+def _steps(
+    visible: np.ndarray | None, queries: int, keys: int, dtype: np.dtype
+) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
+    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and a bound on their scores, keys by
+    queries: −∞ where hidden, ∞ where visible. The smaller of the two is the score or −∞, whatever the score was."""
+    hidden, seen = np.array([-np.inf, np.inf], dtype)
     if visible is not None:
-        yield slice(queries), slice(None), slice(None), ~visible.mT
+        yield slice(queries), slice(None), slice(None), np.where(np.ascontiguousarray(visible.mT), seen, hidden)
         return
-    before = keys - queries
-    for start in range(0, queries, QUERIES):
-        stop = min(start + QUERIES, queries)
+    if not queries:
+        return
+    before, size = keys - queries, math.ceil(queries / math.ceil(queries / QUERIES))
+    for start in range(0, queries, size):
+        stop = min(start + size, queries)
         t = np.arange(start, stop)
-        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), t[:, None] > t
+        bound = np.where(t[:, None] <= t, seen, hidden)
+        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), bound
 
 
 def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:

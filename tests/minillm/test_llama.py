@@ -161,3 +161,12 @@ def test_read_keeps_room_for_the_positions_asked_for():
     past, _ = read(model, IDS, np.array([5, 3]), room=6)
     assert past.keys.shape[3] == 6
     assert past.lengths.tolist() == [5, 3]
+
+
+def test_a_cache_may_be_used_up():
+    model, rng = random_llama(), np.random.default_rng(0)
+    logits, cache = model.forward(rng.integers(7, size=(2, 5)))
+    dlogits = rng.normal(size=logits.shape)
+    again = model.backward(dlogits, cache)
+    assert (model.backward(dlogits, cache, use_up=True) == again).all()
+    assert cache[1] == []

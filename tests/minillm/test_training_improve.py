@@ -23,7 +23,7 @@ def test_a_gradient_that_is_not_finite_takes_no_step(random_decisions, random_mo
     model = model_for(random_model, tokenizer, n_positions=8)
     optimizer, before = AdamW(model.parameters), model.parameters.vector.copy()
 
-    def broken(self, *_):
+    def broken(self, *_, **__):
         gradient = self.parameters.like()
         gradient["ln_f.bias"][3] = np.inf
         return gradient.vector

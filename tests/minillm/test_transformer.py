@@ -217,6 +217,17 @@ def test_caches_of_interleaved_forwards_are_kept_apart(random_model):
     assert (model.backward(u, first) == alone).all()
 
 
+def test_a_cache_may_be_used_up(random_model):
+    model, rng = random_model(), np.random.default_rng(0)
+    logits, cache = model.forward(rng.integers(7, size=(2, 6)))
+    dlogits = rng.normal(size=logits.shape)
+    again = model.backward(dlogits, cache)
+    assert (model.backward(dlogits, cache, use_up=True) == again).all()
+    assert cache[2] == []  # nothing is left of the blocks
+    with pytest.raises(IndexError):
+        model.backward(dlogits, cache)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.complex64, np.complex128])
 @pytest.mark.parametrize("at", AT.values(), ids=AT)
 def test_the_dtype_goes_in_and_comes_out_and_nothing_is_written_to(random_model, dtype, at):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.ops import attention, attention_backward
+from minillm.ops.attention import attention_weights
 from minillm.ops.dropout import dropout_scale
 
 DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
@@ -51,6 +52,14 @@ def test_adjoint_at_large_scores(assert_adjoint):
     assert_adjoint(
         lambda q, k, v: attention(q, k, v, np.ones((3, 4), bool)), attention_backward, (30 * q, 30 * k, v), rng, 1e-14
     )
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_hidden_score_that_is_no_number_has_weight_exactly_zero(wrong):
+    q, k, v = (np.ones((1, 1, 2, 1)) for _ in range(3))
+    k[0, 0, 1] = wrong
+    P = attention_weights(attention(q, k, v)[1])
+    assert P[0, 0, 0].tolist() == [1, 0]
 
 
 def test_a_hidden_score_of_any_size_has_weight_exactly_zero():
@@ -106,7 +115,7 @@ def test_writes_where_it_is_told():
     assert (place.swapaxes(1, 2) == attention(q, k, v, np.ones((3, 4), bool))[0]).all()
 
 
-@pytest.mark.parametrize("T", [1, 3, 4, 5, 11])
+@pytest.mark.parametrize("T", [0, 1, 3, 4, 5, 11])
 def test_in_causal_steps_as_with_the_mask(monkeypatch, T):
     monkeypatch.setattr(sys.modules[attention.__module__], "QUERIES", 4)
     rng = np.random.default_rng(5)
