@@ -28,7 +28,7 @@ from minillm.training import collect, transcript_ids, uniform_policy
 
 TESTS = Path(__file__).parents[1] / "tests" / "minillm"
 LOOP = "the plain loop"
-N, T, V = 128, 32, 65
+N, T, V = 64, 16, 65
 Pair = tuple[Callable[[], object], Callable[[], object]]  # ours, the loop's
 
 
