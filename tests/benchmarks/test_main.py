@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,10 +60,8 @@ def test_blas_starts_with_the_threads_that_were_asked_for_and_its_own_kernel(wit
     out = run("train", "--shapes", "micro", "--seconds", "0", "--json", environment=environment).stdout
     found = json.loads(out)
     assert "Prescott" not in found["BLAS"]
-    if find_spec("threadpoolctl") is None:
-        assert found["BLAS"] == "kernel unknown: threadpoolctl is missing"
-    else:
-        assert "1 thread(s)" in found["BLAS"]
+    assert "kernel" in found["BLAS"]
+    assert "1 used" in found["processor"] or not hasattr(os, "sched_setaffinity")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [(["nonsense"], "no entry 'nonsense'"), (["train", "--seconds", "x"], "--seconds")])
