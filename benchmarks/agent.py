@@ -9,79 +9,99 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+import envs
 from benchmarks.report import show
 from benchmarks.rounds import Row, absent, present, repeat, row
 from benchmarks.steps import CLOSE
 from minillm import GPT
-from minillm.experience import Experience
-from minillm.gradients import likelihood_gradient
-from minillm.optimizers import warmup_cosine
-from minillm.run import Run, exact_value, make_agent
+from minillm.experience import Experience, concatenate
+from minillm.gradients import SHARDS, likelihood_gradient
+from minillm.imitation import best_steps
+from minillm.optimizers import AdamW, warmup_cosine
+from minillm.run import exact_value, make_agent
 from minillm.scoring import policy_gradient
-from minillm.threads import recycle_memory, single_threaded_blas
+from minillm.start import start
+from minillm.threads import parallel_map, recycle_memory, single_threaded_blas
 from minillm.train_config import TrainConfig
-from minillm.training import coefficients, improve
+from minillm.training import Policy, coefficients, collect, fit, improve, uniform_policy
 
+Made = TypeVar("Made")
 SHARE, AIM, TORCH = 0.98, 2.0, "torch"
 MOST_SEEDS = 5  # as many as fit into --seconds, at least one
 
 
-class Learner(Protocol):
-    """A side's own part of the loop."""
+class World:
+    """The default job of a seed before its first step: what both sides share."""
 
-    def fit(self, experience: Experience) -> None: ...
-    def play(self) -> Experience: ...
-    def improve(self, experience: Experience, step: int, lr: float) -> None: ...
-    def model(self) -> GPT: ...
+    def __init__(self, seed: int) -> None:
+        self.mdp = envs.exact(TrainConfig.env)
+        self.rng = np.random.default_rng(seed)
+        self.config, self.tokenizer, self.model = start(TrainConfig(seed=seed), self.mdp, self.rng)
+
+    def play(self, policies: Sequence[Policy], episodes: int) -> Experience:
+        """Play in as many parts as there are policies, side by side."""
+        counts = [len(part) for part in np.array_split(np.arange(episodes), len(policies))]
+        seeds = self.rng.integers(1 << 62, size=len(counts)).tolist()
+
+        def part(k: int) -> Experience:
+            return collect(envs.VectorEnv(self.mdp, counts[k], seed=seeds[k], autoreset="disabled"), policies[k])
+
+        return concatenate(parallel_map(part, range(len(counts))))
+
+    def collect(self) -> Experience:
+        """Play with the uniform policy."""
+        uniform = [uniform_policy(self.tokenizer, self.mdp.action_texts, rng) for rng in self.rng.spawn(SHARDS)]
+        return best_steps(self.play(uniform, self.config.collect_episodes), self.config.fit_best)
 
 
 class Ours:
-    """As :class:`minillm.run.Run` does it."""
+    """minillm's part of the loop, on two halves of the episodes side by side, as `minillm train` does it."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, world: World) -> None:
+        self.world, c = world, world.config
+        self.agents = [make_agent(world.model, world.tokenizer, world.mdp, rng) for rng in world.rng.spawn(SHARDS)]
+        self.optimizer = AdamW(world.model.parameters, c.improve_lr, betas=(0.9, 0.99), weight_decay=0.0)
 
     def fit(self, experience: Experience) -> None:
         """Fit to the collected experience."""
-        self.run._fit(experience)
+        w, c = self.world, self.world.config
+        fit(w.model, w.tokenizer, experience, steps=c.fit_steps, batch_size=c.fit_batch_size, lr=c.fit_lr, rng=w.rng)
 
-    def play(self) -> Experience:
+    def act(self) -> Experience:
         """Play the episodes of an update."""
-        run = self.run
-        return run._play([agent.remembering_act() for agent in run.agents], run.config.improve_episodes, run.config.group)
+        return self.world.play([agent.remembering_act() for agent in self.agents], self.world.config.improve_episodes)
 
     def improve(self, experience: Experience, step: int, lr: float) -> None:
         """Take the update."""
-        run = self.run
-        improve(run.model, run.tokenizer, experience, run.optimizer, step=step, lr=lr, estimator=run.config.method)
+        improve(self.world.model, self.world.tokenizer, experience, self.optimizer, step=step, lr=lr)
 
     def model(self) -> GPT:
         """Return the model as it is."""
-        return self.run.model
+        return self.world.model
 
 
 class Torch:
-    """The peer's model, sampler and updates in the same world; its threads work inside its operations, on all episodes at once."""
+    """The peer's part; its threads work inside its operations, on all episodes at once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, world: World) -> None:
         from benchmarks.peers.torch_agent import TorchAgent
 
-        self.run = run
-        self.agent = TorchAgent(run.model, run.tokenizer, run.config, run.agents[0].max_new_tokens, np.random.default_rng(run.config.seed))
+        longest = make_agent(world.model, world.tokenizer, world.mdp, 0).max_new_tokens
+        self.world = world
+        self.agent = TorchAgent(world.model, world.tokenizer, world.config, longest, world.rng.spawn(1)[0])
 
     def fit(self, experience: Experience) -> None:
         """Fit to the collected experience."""
-        self.agent.fit(experience, self.run.fit_rng)
+        self.agent.fit(experience, self.world.rng)
 
-    def play(self) -> Experience:
+    def act(self) -> Experience:
         """Play the episodes of an update."""
-        return self.run._play([self.agent.policy()], self.run.config.improve_episodes, self.run.config.group)
+        return self.world.play([self.agent.policy()], self.world.config.improve_episodes)
 
     def improve(self, experience: Experience, step: int, lr: float) -> None:
         """Take the update."""
@@ -92,56 +112,49 @@ class Torch:
         return self.agent.ours()
 
 
-def new_run(seed: int) -> Run:
-    """Return the default job, not yet begun."""
-    return Run(TrainConfig(seed=seed), Path(), quiet=True)
-
-
-def job(learner: Learner, run: Run, updates: int | None) -> dict[str, float]:
+def job(side: Ours | Torch, updates: int | None) -> dict[str, float]:
     """Run until exact J is near the optimum, or for so many updates; return the seconds of each phase and the number of updates."""
     seconds = dict.fromkeys(("collect", "fit", "act", "improve"), 0.0)
-    c, optimum, step = run.config, run.mdp.solve().J, 0
+    world, c, step = side.world, side.world.config, 0
+    enough = SHARE * world.mdp.solve().J
 
-    def timed(phase: str, work: Callable) -> object:
+    def timed(phase: str, work: Callable[..., Made], *arguments: object) -> Made:
         begin = time.perf_counter()
-        result = work()
+        result = work(*arguments)
         seconds[phase] += time.perf_counter() - begin
         return result
 
-    experience = timed("collect", run._collect)
-    timed("fit", lambda: learner.fit(experience))
-    while step < updates if updates is not None else exact_J(learner, run) < SHARE * optimum:
+    timed("fit", side.fit, timed("collect", world.collect))
+    while step < updates if updates is not None else exact_J(side) < enough:
         if step == c.improve_steps and updates is None:
-            raise SystemExit(f"{type(learner).__name__} did not reach {SHARE} J* in {step} updates (seed {c.seed})")
+            raise SystemExit(f"{type(side).__name__} did not reach {SHARE} J* in {step} updates (seed {c.seed})")
         lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
-        played = timed("act", learner.play)
-        timed("improve", lambda played=played, step=step, lr=lr: learner.improve(played, step, lr))
+        timed("improve", side.improve, timed("act", side.act), step, lr)
         step += 1
     return seconds | {"all": sum(seconds.values()), "updates": step}
 
 
-def exact_J(learner: Learner, run: Run) -> float:
+def exact_J(side: Ours | Torch) -> float:
     """Return exact J of a side's policy."""
-    return exact_value(make_agent(learner.model(), run.tokenizer, run.mdp, 0), run.mdp)
+    return exact_value(make_agent(side.model(), side.world.tokenizer, side.world.mdp, 0), side.world.mdp)
 
 
 def require_equal(seed: int) -> None:
     """Stop unless both sides' gradients of the fit and of an update agree, on the same experience and parameters."""
-    run = new_run(seed)
-    ours, peer = Ours(run), Torch(run)
-    experience = ours.play()
-    ids = np.random.default_rng(seed).integers(run.tokenizer.vocab_size, size=(8, 20))
+    world = World(seed)
+    peer, experience = Torch(world), Ours(world).act()
+    ids = np.random.default_rng(seed).integers(world.tokenizer.vocab_size, size=(8, 20))
     peer.agent.optimizer.zero_grad()
     peer.agent.likelihood(ids, ids).backward()
-    _require_close("fit", likelihood_gradient(run.model, ids, ids)[1], peer)
+    _require_close("fit", likelihood_gradient(world.model, ids, ids)[1], peer)
     peer.agent.backward(experience)
-    _require_close("update", -policy_gradient(run.model, run.tokenizer, experience, coefficients(experience)), peer)
+    _require_close("update", -policy_gradient(world.model, world.tokenizer, experience, coefficients(experience)), peer)
 
 
 def _require_close(what: str, gradient: np.ndarray, peer: Torch) -> None:
     from benchmarks.peers import torch_gpt
 
-    its = torch_gpt.flat_gradient(peer.agent.peer, peer.run.model.parameters)
+    its = torch_gpt.flat_gradient(peer.agent.peer, peer.world.model.parameters)
     apart = float(np.abs(gradient - its).max() / np.abs(its).max())
     if not apart <= CLOSE:
         raise SystemExit(f"the gradients of the {what} are {apart:.1e} apart")
@@ -149,15 +162,14 @@ def _require_close(what: str, gradient: np.ndarray, peer: Torch) -> None:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Yield the whole job and its phases; every seed, from 0, is a round."""
-    _, missing = present({TORCH: lambda: Torch(new_run(0))}, options.peers)
+    _, missing = present({TORCH: lambda: Torch(World(0))}, options.peers)
     makers = {"ours": Ours, TORCH: Torch} if TORCH not in missing else {"ours": Ours}
     if TORCH in makers:
         require_equal(0)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in makers}
     for seed in repeat(options.seconds, MOST_SEEDS):
         for name, maker in makers.items():
-            run = new_run(seed)
-            found[name].append(job(maker(run), run, options.updates))
+            found[name].append(job(maker(World(seed)), options.updates))
     whole = f"to {SHARE} J*" if options.updates is None else f"{options.updates} updates"
     yield from table(whole, found, AIM if options.updates is None else None)
     yield from absent(whole, missing)

@@ -24,11 +24,13 @@ from minillm.objectives import token_log_probs
 from minillm.returns import leave_one_out_advantages, reward_to_go
 from minillm.sampling import Sampling, draw
 from minillm.scoring import policy_gradient
-from minillm.training import collect, transcript_ids, uniform_policy
+from minillm.threads import single_threaded_blas
+from minillm.training import collect, uniform_policy
+from minillm.transcripts import transcript_ids
 
 TESTS = Path(__file__).parents[1] / "tests" / "minillm"
 LOOP = "the plain loop"
-N, T, V = 128, 32, 65
+N, T, V = 64, 16, 65
 Pair = tuple[Callable[[], object], Callable[[], object]]  # ours, the loop's
 
 
@@ -105,7 +107,7 @@ def actions_and_texts() -> Iterator[tuple[str, Pair]]:
     )
     yield "transcripts", (
         lambda: _ragged(*transcript_ids(tokenizer, experience)),
-        lambda: [token for row in reference("test_training").loop_transcripts(tokenizer, experience) for token in row],
+        lambda: [token for row in reference("test_transcripts").loop_transcripts(tokenizer, experience) for token in row],
     )
     yield "best steps", (
         lambda: best_steps(experience, 0.3).rewards,
@@ -133,4 +135,5 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 
 def main(options: argparse.Namespace) -> None:
     """Print the comparison."""
-    show(options, "hot", f"outside the model: batches of N = {N}, T = {T}, V = {V}; medians of alternating rounds", rows(options))
+    with single_threaded_blas():  # as in training
+        show(options, "hot", f"outside the model: batches of N = {N}, T = {T}, V = {V}; medians of alternating rounds", rows(options))

@@ -18,7 +18,7 @@ AIMS = {"micro": 5.0, "tiny": 5.0}
 def process(side: str, shape: str) -> Callable[[], object]:
     """Return a call that runs a fresh process to its end."""
     if side != "ours" and find_spec(side) is None:
-        raise ImportError(name=side)
+        raise ModuleNotFoundError(name=side)
     return lambda: subprocess.run([sys.executable, "-m", "benchmarks.first_step", side, shape, "import"], check=True)
 
 

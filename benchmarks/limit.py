@@ -10,11 +10,11 @@ from benchmarks.rounds import Row, Side, alternate, row
 from benchmarks.shapes import Shape
 from benchmarks.steps import Ours, Task
 from minillm.gradients import default_parts
+from minillm.ops.attention import QUERIES
 from minillm.threads import parallel_map, single_threaded_blas
 
 NAME = "its matrix products alone"
 AIMS = {"tiny": 1.25, "small": 1.25}
-QUERIES = 64  # causal attention in blocks of so many queries, each with the keys up to its end
 Product = tuple[np.ndarray, np.ndarray, np.ndarray]  # a, b, and where a @ b is written
 Draw = Callable[..., np.ndarray]
 

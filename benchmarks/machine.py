@@ -11,19 +11,17 @@ PACKAGES = ("numpy", "scipy", "torch", "jax", "transformers", "gymnasium")
 
 
 def facts(threads: int) -> dict:
-    """Return what can be found out; what cannot says "missing"."""
+    """Return what can be found out; what cannot says "missing" or "unknown"."""
+    from minillm import machine  # not sooner: this process is to be restricted before NumPy comes in
+
+    ours = machine.facts()
     return {
         "threads": threads,
-        "processor": f"{processor()}, {os.cpu_count()} cores, {cores()} used",
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "BLAS": blas(),
+        "processor": f"{processor()}, {os.cpu_count()} cores, {ours['cores']} used",
+        "system": f"{ours['machine']}, Python {ours['python']}",
+        "BLAS": f"{ours['blas']}, kernel {ours['blas_core'] or 'unknown'}",
         "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:
@@ -33,20 +31,6 @@ def processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def blas() -> str:
-    """Return NumPy's BLAS, its kernel and its number of threads, by threadpoolctl."""
-    import numpy as np
-
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return "kernel unknown: threadpoolctl is missing"
-    home = str(Path(np.__file__).parent)
-    found = [f"{pool['internal_api']} {pool['version']}, kernel {pool.get('architecture', 'unknown')}, {pool['num_threads']} thread(s)"
-             for pool in threadpool_info() if pool["user_api"] == "blas" and pool["filepath"].startswith(home)]  # fmt: skip
-    return found[0] if found else "unknown"
 
 
 def version(package: str) -> str:

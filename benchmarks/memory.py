@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,6 @@ from importlib.util import find_spec
 from benchmarks.report import show
 from benchmarks.rounds import Row, absent, present, row
 from benchmarks.shapes import SHAPES, chosen
-from minillm.inspection import activation_bytes
 
 TORCH = "torch eager"
 AIM = 1.0  # no more than torch
@@ -21,7 +22,7 @@ AIM = 1.0  # no more than torch
 def measure(side: str, shape: str) -> dict[str, float]:
     """Return what a process of that side says of itself, in MB."""
     if side != "ours" and find_spec(side) is None:
-        raise ImportError(name=side)
+        raise ModuleNotFoundError(name=side)
     command = [sys.executable, "-m", "benchmarks.first_step", side, shape, "memory"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
@@ -36,9 +37,11 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
                 yield row(case, peer, [ours[key]], [theirs[key]], aim=AIM, unit="MB", multiple=True)
         yield from absent(name, missing)
         yield Row(f"{name}, our arrays", "(tracemalloc)", ours["traced"], unit="MB")
-        model, ids = SHAPES[name].model(), SHAPES[name].tokens()
-        for part, size in activation_bytes(model, *ids.shape).items():
-            yield Row(f"{name}, kept for", f"backward of {part}", size / 2**20, unit="MB")
+        shape, kept = SHAPES[name], collections.Counter[str]()
+        for part, size in shape.model().activation_ledger(shape.B, shape.T).items():
+            kept[re.sub(r"^h\.\d+", "h.*", part)] += size
+        yield Row(f"{name}, kept in all", "(activation ledger)", kept.total() / 2**20, unit="MB")
+        yield from (Row(f"{name}, kept of", part, size / 2**20, unit="MB") for part, size in kept.items())
 
 
 def main(options: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def present(makers: Mapping[str, Callable[[], Made]], wanted: Sequence[str] = ()
             continue
         try:
             made[name] = make()
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             missing[name] = f"{error.name or error} is not installed (pip install '.[bench]')"
     return made, missing
 

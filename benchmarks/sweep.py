@@ -38,7 +38,7 @@ def draw(path: Path, found: list[Row]) -> None:
     from minillm.plots import figure
 
     picture = figure.new_figure(11, 3.6)
-    for axes, axis in zip(picture.subplots(1, len(AXES)), AXES, strict=True):
+    for axes, axis in zip(picture.subplots(1, len(AXES), sharey=True), AXES, strict=True):
         lines: dict[str, dict[int, float | None]] = {}
         for row in found:
             changed, _, value = row.case.rpartition(" = ")

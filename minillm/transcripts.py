@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minillm.experience import Experience
@@ -38,12 +40,17 @@ def transcript_ids(tokenizer: Tokenizer, experience: Experience) -> tuple[np.nda
     lengths : int64 array of shape (M,)
     """
     came_back = [f"{reward:g}\n{state}" for reward, state in zip(experience.rewards, experience.next_states, strict=True)]
-    eos = tokenizer.eos_token_id
-    rows = [
-        np.concatenate([tokenizer.encode(str(state)), [eos], ids[ids != IGNORE], tokenizer.encode(back), [eos]])
-        for state, ids, back in zip(experience.states, experience.action_ids, came_back, strict=True)
-    ]
-    lengths = np.array([len(row) for row in rows])
-    ids = np.full((len(rows), lengths.max()), eos, dtype=np.int64)
-    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    state, back = (_ended(tokenizer, texts) for texts in (experience.states, came_back))
+    rows = np.concatenate([state, experience.action_ids, back], axis=1)
+    there = rows != IGNORE
+    lengths = there.sum(axis=1)
+    ids = np.full((len(rows), lengths.max()), tokenizer.eos_token_id, dtype=np.int64)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = rows[there]
     return ids, lengths
+
+
+def _ended(tokenizer: Tokenizer, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+    """The ids of texts, each with its end token, padded with −100."""
+    ids, lengths = tokenizer.encode_batch(texts)
+    ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
+    return np.where(np.arange(ids.shape[1]) <= lengths[:, None], ids, IGNORE)

@@ -19,7 +19,8 @@ from minillm.optimizers import warmup_cosine
 from minillm.packing import Decisions
 from minillm.tokenizer import CharTokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import coefficients, transcript_ids
+from minillm.training import coefficients
+from minillm.transcripts import transcript_ids
 
 
 class TorchAgent:

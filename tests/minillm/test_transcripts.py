@@ -16,17 +16,24 @@ def played():
     return tokenizer, collect(world, uniform_policy(tokenizer, mdp.action_texts, rng=0))
 
 
+def loop_transcripts(tokenizer, experience):
+    """Step by step, token by token."""
+    rows, end = [], tokenizer.eos_token_id
+    for k in range(len(experience)):
+        rows.append([*tokenizer.encode(str(experience.states[k])), end])
+        rows[-1] += [i for i in experience.action_ids[k].tolist() if i != IGNORE]
+        rows[-1] += [*tokenizer.encode(f"{experience.rewards[k]:g}\n{experience.next_states[k]}"), end]
+    return rows
+
+
 def test_transcripts_equal_the_loop(played):
     tokenizer, experience = played
     ids, lengths = transcript_ids(tokenizer, experience)
-    end = tokenizer.eos_token_id
-    assert ids.shape[1] == lengths.max()
-    for k in range(len(experience)):
-        expected = [*tokenizer.encode(str(experience.states[k])), end]
-        expected += [i for i in experience.action_ids[k].tolist() if i != IGNORE]
-        expected += [*tokenizer.encode(f"{experience.rewards[k]:g}\n{experience.next_states[k]}"), end]
-        assert ids[k, : lengths[k]].tolist() == expected
-        assert (ids[k, lengths[k] :] == end).all()
+    expected = loop_transcripts(tokenizer, experience)
+    assert ids.shape == (len(expected), lengths.max())
+    for row, length, tokens in zip(ids, lengths, expected, strict=True):
+        assert row[:length].tolist() == tokens
+        assert (row[length:] == tokenizer.eos_token_id).all()
 
 
 def test_a_batch_has_each_token_after_those_before_it(played):
