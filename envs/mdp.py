@@ -108,10 +108,13 @@ class ExactMDP:
         return _read_only(_cumulative(self.probabilities))
 
     @cached_property
-    def _flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Thresholds (K - 1, S (A + 1)): `cumulative` but its last column; successors and rewards (S (A + 1) K,)."""
-        thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, self.mean_rewards.size)
-        return thresholds, self.successors.ravel(), self.rewards.ravel()
+    def _flat(self) -> tuple[np.ndarray, ...]:
+        """The place of each state's first pair (S,); K; thresholds (K - 1, S (A + 1)): `cumulative` but its last column;
+        successors and rewards (S (A + 1) K,). A number that is an array is not converted in each step.
+        """
+        S, pairs, K = self.successors.shape
+        thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, S * pairs)
+        return np.arange(S) * pairs, np.array(K), thresholds, self.successors.ravel(), self.rewards.ravel()
 
     @cached_property
     def start_cumulative(self) -> np.ndarray:
@@ -154,7 +157,9 @@ class ExactMDP:
         """
         if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
             found = self._nearest_action(texts)
-            found[self.action_texts.take(found) != texts] = self.invalid
+            wrong = self.action_texts.take(found) != texts
+            if wrong.size and wrong[wrong.argmax()]:
+                found[wrong] = self.invalid
             return found
         numbers, invalid = self.action_numbers, self.invalid
         if isinstance(texts, str):
@@ -185,13 +190,13 @@ class ExactMDP:
         states, actions : ndarray of int, shape (N,)
         u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
         """
-        thresholds, successors, rewards = self._flat
-        pair = states * (self.invalid + 1)
-        pair += actions
-        place = pair * self.successors.shape[-1] if len(thresholds) else pair
+        first, K, thresholds, successors, rewards = self._flat
+        place = pair = first[states] + actions
+        if len(thresholds):
+            place = pair * K
         for threshold in thresholds:
-            place += threshold.take(pair) <= u
-        return successors.take(place), rewards.take(place)
+            place += threshold[pair] <= u
+        return successors[place], rewards[place]
 
     def uniform(self) -> np.ndarray:
         """Return the policy (S, A) that chooses each canonical string with probability 1/A."""
