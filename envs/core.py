@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from envs.mdp import ExactMDP
-from envs.rng import check_seed, seed_word, stream, stream_keys
+from envs.rng import check_seed, seed_word, stream_keys, uniforms
+
+BLOCK = 2048  # random numbers of one environment that are computed at once
 
 
 class UnknownEnvironment(ValueError):
@@ -23,7 +25,7 @@ class ResetNeeded(RuntimeError):
 
 
 class _Row(dict):
-    """What a state's action strings lead to: action -> (cumulative, [(next row, its text, reward, terminated)]).
+    """What a state's action strings lead to: action -> rank -> (next row, its text, reward, terminated).
 
     Filled when an action is first looked up, so that a table of many states costs what is visited of it.
     """
@@ -32,9 +34,9 @@ class _Row(dict):
 
     def __init__(self, rows: "_Rows", state: int):
         self.rows, self.state, self.text = rows, state, str(rows.mdp.state_texts[state])
-        self.invalid: tuple | None = None
+        self.invalid: Any = None
 
-    def __missing__(self, action: str) -> tuple:
+    def __missing__(self, action: str) -> Any:
         if not isinstance(action, str):
             raise TypeError
         if self.invalid is None:
@@ -43,13 +45,26 @@ class _Row(dict):
         return self.invalid
 
     def _fill(self) -> None:
-        mdp, rows = self.rows.mdp, self.rows
-        cells = zip(*(table[self.state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards)), strict=True)
-        outcomes = [
-            (c, [(rows[s], rows[s].text, r, bool(mdp.terminal[s])) for s, r in zip(ss, rs, strict=True)]) for c, ss, rs in cells
-        ]
-        self.invalid = outcomes.pop()
-        self.update(zip(mdp.action_numbers, outcomes, strict=True))
+        mdp, rows, cells = self.rows.mdp, self.rows, []
+        tables = (table[self.state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards))
+        for cumulative, states, rewards in zip(*tables, strict=True):
+            outcomes = [(rows[s], rows[s].text, r, bool(mdp.terminal[s])) for s, r in zip(states, rewards, strict=True)]
+            cell = _Cell(cumulative, outcomes)
+            cells.append(cell if mdp.levels is None else [cell[u] for u in (-1.0, *mdp.levels.tolist())])
+        self.invalid = cells.pop()
+        self.update(zip(mdp.action_numbers, cells, strict=True))
+
+
+class _Cell:
+    """The outcomes of a state and an action by the uniform number itself."""
+
+    __slots__ = ("cumulative", "outcomes")
+
+    def __init__(self, cumulative: list[float], outcomes: list[tuple]):
+        self.cumulative, self.outcomes = cumulative, outcomes
+
+    def __getitem__(self, u: float) -> tuple:
+        return self.outcomes[bisect_right(self.cumulative, u)]
 
 
 class _Rows(dict):
@@ -101,7 +116,15 @@ class TextEnv:
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._numbers = stream(stream_keys(seed_word(seed), np.array([self.index])))
+        self._key, self._drawn = stream_keys(seed_word(seed), np.array([self.index])), 0
+        self._ranks: list = []
+
+    def _draw(self) -> None:
+        """Compute the next numbers, last one first, and their ranks among the table's levels (see `ExactMDP.levels`)."""
+        first, self._drawn = self._drawn, self._drawn + BLOCK
+        u, levels = uniforms(self._key, np.arange(first, self._drawn, dtype=np.uint64))[::-1], self.mdp.levels
+        self._u = u.data
+        self._ranks = (u if levels is None else levels.searchsorted(u, side="right")).tolist()
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
         """Begin an episode and return (observation, info).
@@ -113,7 +136,10 @@ class TextEnv:
         """
         if seed is not None:
             self._seed(check_seed(seed))
-        state = bisect_right(self._starts, next(self._numbers))
+        if not self._ranks:
+            self._draw()
+        self._ranks.pop()
+        state = bisect_right(self._starts, self._u[len(self._ranks)])
         if options:
             state = int(check_states(self.mdp, check_options(options, {"state"})["state"], ()))
         self._row, self._left = row, _ = self._rows[state], self._horizon
@@ -130,10 +156,12 @@ class TextEnv:
             If no episode is under way.
         """
         try:
-            cumulative, outcomes = self._row[action]
+            self._row, text, reward, terminated = self._row[action][self._ranks.pop()]
         except TypeError:
             raise TypeError(f"action must be a str, got {type(action).__name__}: {action!r}") from None
-        self._row, text, reward, terminated = outcomes[bisect_right(cumulative, next(self._numbers))]
+        except IndexError:  # no numbers are left
+            self._draw()
+            return self.step(action)
         self._left = left = self._left - 1
         if terminated or not left:
             self._row, self._over.text = self._over, text

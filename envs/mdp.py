@@ -18,6 +18,8 @@ import numpy as np
 
 from envs.validation import check_kernel, check_policy, check_shapes
 
+MAX_LEVELS = 16
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -106,6 +108,15 @@ class ExactMDP:
     def cumulative(self) -> np.ndarray:
         """Cumulative outcome probabilities (S, A + 1, K), infinite from the last possible outcome on."""
         return _read_only(_cumulative(self.probabilities))
+
+    @cached_property
+    def levels(self) -> np.ndarray | None:
+        """The different numbers in `cumulative`, ascending, the infinite one left out; None if they are more than 16.
+
+        Which of two neighbouring levels a uniform number lies between decides every outcome.
+        """
+        levels = np.unique(self.cumulative[np.isfinite(self.cumulative)])
+        return _read_only(levels) if len(levels) <= MAX_LEVELS else None
 
     @cached_property
     def _flat(self) -> tuple[np.ndarray, ...]:
