@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from envs.action_index import ActionIndex
 from envs.validation import check_kernel, check_policy, check_shapes
 
 MAX_LEVELS = 16
@@ -99,10 +100,10 @@ class ExactMDP:
         """The index A of the action that stands for every non-canonical string."""
         return len(self.action_texts)
 
-    @cached_property
+    @property
     def action_numbers(self) -> dict[str, int]:
         """The index of each canonical action string (do not change it)."""
-        return {text: a for a, text in enumerate(self.action_texts.tolist())}
+        return self._find.numbers
 
     @cached_property
     def cumulative(self) -> np.ndarray:
@@ -138,20 +139,8 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
-    def _column(self) -> tuple[int, np.ndarray] | None:
-        """A column in which the action strings all differ, and the index of the action by its code point there."""
-        codes = self.action_texts.view(np.uint32).reshape(self.invalid, -1)
-        for column, points in enumerate(codes.T):
-            if len(np.unique(points)) == self.invalid:
-                numbers = np.zeros(int(points.max()) + 1, dtype=np.intp)
-                numbers[points] = np.arange(self.invalid)
-                return column, numbers
-        return None
-
-    @cached_property
-    def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.action_texts)
-        return np.append(order, order[-1]), self.action_texts[order]  # what sorts after the last string is none of them
+    def _find(self) -> ActionIndex:
+        return ActionIndex(self.action_texts)
 
     def action_index(self, texts) -> np.ndarray:
         r"""Return the index of each action string, A for every string that is not canonical.
@@ -166,28 +155,7 @@ class ExactMDP:
         TypeError
             If an entry is not a string.
         """
-        if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
-            found = self._nearest_action(texts)
-            wrong = self.action_texts.take(found) != texts
-            if wrong.size and wrong[wrong.argmax()]:
-                found[wrong] = self.invalid
-            return found
-        numbers, invalid = self.action_numbers, self.invalid
-        if isinstance(texts, str):
-            raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
-        if set(map(type, texts)) != {str}:
-            for i, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
-        return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
-
-    def _nearest_action(self, texts: np.ndarray) -> np.ndarray:
-        """The only action that each string can be: by one of its characters if that tells them apart, or by order."""
-        if self._column and texts.dtype == self.action_texts.dtype and texts.flags.c_contiguous:
-            column, numbers = self._column
-            return numbers.take(texts.view(np.uint32)[column :: texts.itemsize // 4], mode="clip")
-        order, canonical = self._sorted_actions
-        return order.take(canonical.searchsorted(texts))
+        return self._find(texts)
 
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
