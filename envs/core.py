@@ -11,71 +11,14 @@ from typing import Any
 import numpy as np
 
 from envs.mdp import ExactMDP
-from envs.rng import check_seed, seed_word, stream, stream_keys
+from envs.rng import check_seed, seed_word, stream_keys, uniforms
+from envs.rows import Over, ResetNeeded, Row, Rows
+
+BLOCK = 2048  # random numbers of one environment that are computed at once
 
 
 class UnknownEnvironment(ValueError):
     """No environment has this id; the message names the nearest ids."""
-
-
-class ResetNeeded(RuntimeError):
-    """The episode has ended, or none was begun: call reset() first."""
-
-
-class _Row(dict):
-    """What a state's action strings lead to: action -> (cumulative, [(next row, its text, reward, terminated)]).
-
-    Filled when an action is first looked up, so that a table of many states costs what is visited of it.
-    """
-
-    __slots__ = ("invalid", "rows", "state", "text")
-
-    def __init__(self, rows: "_Rows", state: int):
-        self.rows, self.state, self.text = rows, state, str(rows.mdp.state_texts[state])
-        self.invalid: tuple | None = None
-
-    def __missing__(self, action: str) -> tuple:
-        if not isinstance(action, str):
-            raise TypeError
-        if self.invalid is None:
-            self._fill()
-            return self[action]
-        return self.invalid
-
-    def _fill(self) -> None:
-        mdp, rows = self.rows.mdp, self.rows
-        cells = zip(*(table[self.state].tolist() for table in (mdp.cumulative, mdp.successors, mdp.rewards)), strict=True)
-        outcomes = [
-            (c, [(rows[s], rows[s].text, r, bool(mdp.terminal[s])) for s, r in zip(ss, rs, strict=True)]) for c, ss, rs in cells
-        ]
-        self.invalid = outcomes.pop()
-        self.update(zip(mdp.action_numbers, outcomes, strict=True))
-
-
-class _Rows(dict):
-    """The rows of a table by state, made when they are first asked for."""
-
-    def __init__(self, mdp: ExactMDP):
-        self.mdp = mdp
-
-    def __missing__(self, state: int) -> _Row:
-        self[state] = _Row(self, state)
-        return self[state]
-
-
-class _Over(dict):
-    """The row of an episode that has ended with a text, or was never begun: it leads nowhere."""
-
-    __slots__ = ("id", "text")
-
-    def __init__(self, id: str):
-        self.id = id
-        self.text: str | None = None
-
-    def __missing__(self, action: str) -> tuple:
-        if not isinstance(action, str):
-            raise TypeError
-        raise ResetNeeded(f"{self.id}: no episode is under way; call reset() first")
 
 
 class TextEnv:
@@ -94,14 +37,22 @@ class TextEnv:
 
     def __init__(self, mdp: ExactMDP, seed: int | None = None, index: int = 0):
         self.mdp, self.id, self.index = mdp, mdp.id, index
-        self._rows, self._over = _Rows(mdp), _Over(mdp.id)
+        self._rows, self._over = Rows(mdp), Over(mdp.id)
         self._starts, self._horizon = mdp.start_cumulative.tolist(), mdp.horizon
-        self._row: _Row | _Over = self._over
+        self._row: Row | Over = self._over
         self._left = 0
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._numbers = stream(stream_keys(seed_word(seed), np.array([self.index])))
+        self._key, self._drawn = stream_keys(seed_word(seed), np.array([self.index])), 0
+        self._ranks: list = []
+
+    def _draw(self) -> None:
+        """Compute the next numbers, last one first, and their ranks among the table's levels (see `ExactMDP.levels`)."""
+        first, self._drawn = self._drawn, self._drawn + BLOCK
+        u, levels = uniforms(self._key, np.arange(first, self._drawn, dtype=np.uint64))[::-1], self.mdp.levels
+        self._u = u.data
+        self._ranks = (u if levels is None else levels.searchsorted(u, side="right")).tolist()
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
         """Begin an episode and return (observation, info).
@@ -113,7 +64,10 @@ class TextEnv:
         """
         if seed is not None:
             self._seed(check_seed(seed))
-        state = bisect_right(self._starts, next(self._numbers))
+        if not self._ranks:
+            self._draw()
+        self._ranks.pop()
+        state = bisect_right(self._starts, self._u[len(self._ranks)])
         if options:
             state = int(check_states(self.mdp, check_options(options, {"state"})["state"], ()))
         self._row, self._left = row, _ = self._rows[state], self._horizon
@@ -130,10 +84,12 @@ class TextEnv:
             If no episode is under way.
         """
         try:
-            cumulative, outcomes = self._row[action]
+            self._row, text, reward, terminated = self._row[action][self._ranks.pop()]
         except TypeError:
             raise TypeError(f"action must be a str, got {type(action).__name__}: {action!r}") from None
-        self._row, text, reward, terminated = outcomes[bisect_right(cumulative, next(self._numbers))]
+        except IndexError:  # no numbers are left
+            self._draw()
+            return self.step(action)
         self._left = left = self._left - 1
         if terminated or not left:
             self._row, self._over.text = self._over, text

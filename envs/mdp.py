@@ -16,7 +16,10 @@ from functools import cached_property
 
 import numpy as np
 
+from envs.action_index import ActionIndex
 from envs.validation import check_kernel, check_policy, check_shapes
+
+MAX_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,10 @@ class ExactMDP:
         """The index A of the action that stands for every non-canonical string."""
         return len(self.action_texts)
 
-    @cached_property
+    @property
     def action_numbers(self) -> dict[str, int]:
         """The index of each canonical action string (do not change it)."""
-        return {text: a for a, text in enumerate(self.action_texts.tolist())}
+        return self._find.numbers
 
     @cached_property
     def cumulative(self) -> np.ndarray:
@@ -108,10 +111,22 @@ class ExactMDP:
         return _read_only(_cumulative(self.probabilities))
 
     @cached_property
-    def _flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Thresholds (K - 1, S (A + 1)): `cumulative` but its last column; successors and rewards (S (A + 1) K,)."""
-        thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, self.mean_rewards.size)
-        return thresholds, self.successors.ravel(), self.rewards.ravel()
+    def levels(self) -> np.ndarray | None:
+        """The different numbers in `cumulative`, ascending, the infinite one left out; None if they are more than 16.
+
+        Which of two neighbouring levels a uniform number lies between decides every outcome.
+        """
+        levels = np.unique(self.cumulative[np.isfinite(self.cumulative)])
+        return _read_only(levels) if len(levels) <= MAX_LEVELS else None
+
+    @cached_property
+    def _flat(self) -> tuple[np.ndarray, ...]:
+        """The place of each state's first pair (S,); K; thresholds (K - 1, S (A + 1)): `cumulative` but its last column;
+        successors and rewards (S (A + 1) K,). A number that is an array is not converted in each step.
+        """
+        S, pairs, K = self.successors.shape
+        thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, S * pairs)
+        return np.arange(S) * pairs, np.array(K), thresholds, self.successors.ravel(), self.rewards.ravel()
 
     @cached_property
     def start_cumulative(self) -> np.ndarray:
@@ -124,20 +139,8 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
-    def _column(self) -> tuple[int, np.ndarray] | None:
-        """A column in which the action strings all differ, and the index of the action by its code point there."""
-        codes = self.action_texts.view(np.uint32).reshape(self.invalid, -1)
-        for column, points in enumerate(codes.T):
-            if len(np.unique(points)) == self.invalid:
-                numbers = np.zeros(int(points.max()) + 1, dtype=np.intp)
-                numbers[points] = np.arange(self.invalid)
-                return column, numbers
-        return None
-
-    @cached_property
-    def _sorted_actions(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.action_texts)
-        return np.append(order, order[-1]), self.action_texts[order]  # what sorts after the last string is none of them
+    def _find(self) -> ActionIndex:
+        return ActionIndex(self.action_texts)
 
     def action_index(self, texts) -> np.ndarray:
         r"""Return the index of each action string, A for every string that is not canonical.
@@ -152,26 +155,7 @@ class ExactMDP:
         TypeError
             If an entry is not a string.
         """
-        if isinstance(texts, np.ndarray) and texts.dtype.kind == "U":
-            found = self._nearest_action(texts)
-            found[self.action_texts.take(found) != texts] = self.invalid
-            return found
-        numbers, invalid = self.action_numbers, self.invalid
-        if isinstance(texts, str):
-            raise TypeError(f"expected a sequence of action strings, got the single string {texts!r}")
-        if set(map(type, texts)) != {str}:
-            for i, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise TypeError(f"action {i} must be a str, got {type(text).__name__}")
-        return np.array([numbers.get(text, invalid) for text in texts], dtype=np.intp)
-
-    def _nearest_action(self, texts: np.ndarray) -> np.ndarray:
-        """The only action that each string can be: by one of its characters if that tells them apart, or by order."""
-        if self._column and texts.dtype == self.action_texts.dtype and texts.flags.c_contiguous:
-            column, numbers = self._column
-            return numbers.take(texts.view(np.uint32)[column :: texts.itemsize // 4], mode="clip")
-        order, canonical = self._sorted_actions
-        return order.take(canonical.searchsorted(texts))
+        return self._find(texts)
 
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
@@ -185,13 +169,13 @@ class ExactMDP:
         states, actions : ndarray of int, shape (N,)
         u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
         """
-        thresholds, successors, rewards = self._flat
-        pair = states * (self.invalid + 1)
-        pair += actions
-        place = pair * self.successors.shape[-1] if len(thresholds) else pair
+        first, K, thresholds, successors, rewards = self._flat
+        place = pair = first[states] + actions
+        if len(thresholds):
+            place = pair * K
         for threshold in thresholds:
-            place += threshold.take(pair) <= u
-        return successors.take(place), rewards.take(place)
+            place += threshold[pair] <= u
+        return successors[place], rewards[place]
 
     def uniform(self) -> np.ndarray:
         """Return the policy (S, A) that chooses each canonical string with probability 1/A."""

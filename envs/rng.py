@@ -11,8 +11,6 @@ $i$ of a batch of any size is environment $i$ alone, and skipping a draw costs n
 """
 
 import operator
-from collections.abc import Iterator
-from itertools import chain, count
 
 import numpy as np
 
@@ -68,12 +66,6 @@ def uniforms(keys: np.ndarray, draws: np.ndarray) -> np.ndarray:
     bits = mix(keys ^ mix(draws * np.uint64(GAMMA)))
     bits >>= np.uint64(11)
     return bits.view(np.int64) * 2.0**-53
-
-
-def stream(key: np.ndarray, block: int = 2048) -> Iterator[float]:
-    """Yield the numbers of one stream as Python floats, for a key of shape (1,); they are computed by the block."""
-    draws = (np.arange(b * block, (b + 1) * block, dtype=np.uint64) for b in count())
-    return chain.from_iterable(uniforms(key, d).tolist() for d in draws)
 
 
 class Streams:

@@ -9,6 +9,10 @@ from envs.mdp import ExactMDP
 
 MAX_STATES = 100_000
 
+class TooManyStates(ValueError):
+    """More states can be reached than a table is allowed to have."""
+
+
 Outcomes = Iterable[tuple[float, Any, float]]
 
 
@@ -35,7 +39,7 @@ def tabulate(
     text : state -> str, one-to-one
     horizon : int
     invalid_reward : what a non-canonical string is paid; it leaves the state unchanged
-    limit : the greatest number of states; more are a ValueError
+    limit : the greatest number of states; more are TooManyStates, a ValueError
     """
     numbers: dict[Any, int] = {state: i for i, state in enumerate(start)}
     states = list(numbers)
@@ -45,7 +49,7 @@ def tabulate(
             rows.append([{(numbers[state], 0.0): 1.0}] * (len(actions) + 1))
             continue
         if len(states) > limit:
-            raise ValueError(f"{id}: more than {limit} states can be reached")
+            raise TooManyStates(f"{id}: more than {limit} states can be reached")
         row = [_merged(outcomes(state, action), numbers, states) for action in actions]
         rows.append([*row, {(numbers[state], invalid_reward): 1.0}])
     return ExactMDP(

@@ -35,7 +35,8 @@ class VectorEnv:
         if autoreset not in AUTORESET:
             raise ValueError(f"autoreset must be one of {AUTORESET}, got {autoreset!r}")
         self.mdp, self.id, self.n, self.autoreset = mdp, mdp.id, int(n), autoreset
-        self._states, self._clock, self._end = np.full(n, -1), 0, np.zeros(n, dtype=int)  # the episode ends at this clock
+        self._states = np.full(n, -1)
+        self._clock, self._end, self._soonest = 0, np.zeros(n, dtype=int), 0  # no time runs out before the clock is `_soonest`
         self._done = np.ones(n, dtype=bool)
         self._seed(seed)
 
@@ -125,9 +126,12 @@ class VectorEnv:
         if idle is not None:
             states[idle], rewards[idle] = self._states[idle], 0.0
             self._end[idle] += 1
-        terminated = self.mdp.terminal.take(states)
-        truncated = (self._end <= self._clock) > terminated
-        done = terminated | truncated
+        terminated = self.mdp.terminal[states]
+        if self._clock < self._soonest:
+            truncated, done = np.zeros(self.n, dtype=bool), terminated.copy()
+        else:
+            truncated = (self._end <= self._clock) > terminated
+            done, self._soonest = terminated | truncated, int(self._end.min())
         if idle is not None:
             done[idle], terminated[idle], truncated[idle] = self._done[idle], False, False
         self._states, self._done = states, done

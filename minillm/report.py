@@ -13,6 +13,7 @@ from minillm import plots
 from minillm.agent import LLMAgent
 from minillm.errors import RunDirectoryError
 from minillm.metrics import read_metrics
+from minillm.played_world import spelled
 from minillm.study_table import CONFIDENCE, band
 from minillm.watching import Turn, turns
 from minillm.worlds import title
@@ -21,7 +22,9 @@ NAMES = {"uniform": "uniform policy", "fit": "after fit", "improve": "after impr
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Return the table of exact J and of the seconds of each phase."""
+    """Return the table of exact J, or of sampled J where there is no table of the world, and of the seconds of each phase."""
+    if "sampled" in summary:
+        return _sampled_table(summary)
     exact, seconds = summary["exact"], summary["seconds_of"]
     name = title(summary["env"], summary["env_options"])
     lines = [f"{name}, seed {summary['seed']}: {summary['episodes']} episodes in {summary['seconds']:.1f} s", ""]
@@ -30,6 +33,16 @@ def table(summary: dict[str, Any]) -> str:
         share = f"{exact[key] / exact['optimal']:.2%}" if exact["optimal"] > 0 else "-"
         spent = {"fit": seconds["collect"] + seconds["fit"], "improve": seconds["improve"]}.get(key)
         lines.append(f"{name:16}{exact[key]:>10.4f}{share:>10}" + (f"{spent:>10.1f}" if spent is not None else ""))
+    return "\n".join(lines)
+
+
+def _sampled_table(summary: dict[str, Any]) -> str:
+    seconds = summary["seconds_of"]
+    spent = {"uniform": seconds["collect"], "fit": seconds["fit"], "improve": seconds["improve"]}
+    name = title(summary["env"], summary["env_options"])
+    lines = [f"{name}, seed {summary['seed']}: {summary['episodes']} episodes in {summary['seconds']:.1f} s", ""]
+    lines.append("there is no table of this world: J is sampled, the mean return of n episodes ± its standard error")
+    lines += [f"{NAMES[key]:16}{spelled(of):32}{spent[key]:>10.1f} s" for key, of in summary["sampled"].items()]
     return "\n".join(lines)
 
 
@@ -87,11 +100,13 @@ def picture(directory: Path, path: Path | None = None) -> None:
     try:
         summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
         lines = (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        curve = [(record["episodes"], record["exact"]) for record in map(json.loads, lines) if record.get("phase") == "exact"]
-        exact, heading = summary["exact"], f"{title(summary['env'], summary['env_options'])}, seed {summary['seed']}"
+        kind = "sampled" if "sampled" in summary else "exact"
+        curve = [(record["episodes"], record[kind]) for record in map(json.loads, lines) if record.get("phase") == kind]
+        uniform, optimal = summary[kind]["uniform"], summary[kind].get("optimal")
+        heading = f"{title(summary['env'], summary['env_options'])}, seed {summary['seed']}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(f"{directory} holds no finished run of minillm train ({error})") from None
-    plots.learning_curve(path or directory / "curve.png", curve, exact["uniform"], exact["optimal"], heading)
+    plots.learning_curve(path or directory / "curve.png", curve, uniform["mean"] if kind == "sampled" else uniform, optimal, heading)
 
 
 def comparison_picture(path: Path, found: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from minillm.experience import Experience, concatenate, read_jsonl, write_jsonl
 from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
+from minillm.played_world import estimate, sampled_value
 from minillm.progress import Progress
 from minillm.resumable_run import ResumableRun
 from minillm.resuming import found_run, pick
@@ -29,7 +30,7 @@ from minillm.train_config import TrainConfig
 from minillm.training import Policy, collect, fit_rate, fit_step, improve, uniform_policy
 from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
-from minillm.worlds import exact, load_envs
+from minillm.worlds import batch, find, has_table, require_table
 
 PHASES = ("start", "collect", "fit", "improve")
 CURVE_POINTS = 6  # exact J is computed this often while improving
@@ -54,8 +55,8 @@ class Run(ResumableRun):
     ) -> None:
         super().__init__(config, directory, quiet)
         self.journals = ("metrics.jsonl", "episodes.jsonl", "coefficients.jsonl")[: 3 if config.save_coefficients else 2]
-        self.envs = load_envs()
-        self.mdp = exact(config.env, **config.env_options)
+        self.mdp = find(config.env, **config.env_options)
+        self.kind = "exact" if has_table(self.mdp) else "sampled"
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
         parts = {f"{name}-{k}": s for name, of in {"uniform": uniform, "acting": acting}.items() for k, s in enumerate(of.spawn(SHARDS))}
         self.random = {name: np.random.default_rng(s) for name, s in {"fit": fitting, "worlds": worlds, **parts}.items()}
@@ -71,6 +72,7 @@ class Run(ResumableRun):
         self.curve: list[tuple[int, float]] = []
         self.episodes = 0
         self.ends: dict[str, float] = {}
+        self.sampled: dict[str, dict[str, Any]] = {}  # where J is not exact: mean, standard error and number, by phase
 
         if found is not None:
             self.take_up(found)
@@ -78,7 +80,6 @@ class Run(ResumableRun):
     def work(self) -> None:
         """Collect, fit, improve: what of it is left to do."""
         c, total = self.config, self.config.fit_steps + self.config.improve_steps
-        self.optimum, self.uniform = self.mdp.solve().J, float(self.mdp.value(self.mdp.uniform()))
         if not self.episodes:
             self.ends["start"] = self.clock()
             self._collect()
@@ -118,6 +119,10 @@ class Run(ResumableRun):
         with Progress("collect", 1, "batch", self.quiet) as progress:
             experience = self._play(uniform, c.collect_episodes)
             progress.update(episodes=c.collect_episodes, steps=len(experience))
+            if self.kind == "sampled":
+                progress.say(f"{self.mdp.id} has no exact table: J is sampled")
+        if self.kind == "sampled":
+            self.sampled["uniform"] = estimate(experience.returns())
         self.ends["collect"] = self.clock()
 
     def _fit(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -153,8 +158,7 @@ class Run(ResumableRun):
         seeds = self.random["worlds"].integers(1 << 62, size=len(counts)).tolist()
 
         def play(part: int) -> Experience:
-            world = self.envs.VectorEnv(self.mdp, counts[part], seed=seeds[part], autoreset="disabled")
-            return collect(world, policies[part], group)
+            return collect(batch(self.mdp, counts[part], seeds[part], part), policies[part], group)
 
         experience = concatenate(parallel_map(play, range(len(counts))))
         write_jsonl(self.files["episodes.jsonl"], experience, self.episodes)
@@ -162,11 +166,16 @@ class Run(ResumableRun):
         return experience
 
     def _record(self) -> None:
-        """Compute exact J and put it on the curve."""
+        """Compute exact J, or estimate J where there is no table, and put it on the curve."""
         require_finite("the parameter", self.model.parameters, self.model.parameters.vector, self.step)
-        value = exact_value(self.agents[0], self.mdp)
+        if self.kind == "exact":
+            value, more = exact_value(self.agents[0], self.mdp), {}
+        else:
+            more = sampled_value(self.agents[0], self.mdp, int(self.random["worlds"].integers(1 << 62)))
+            value = more["mean"]
+            self.sampled["improve" if self.curve else "fit"] = more
         self.curve.append((self.episodes, value))
-        self.measure({"phase": "exact", "episodes": self.episodes, "exact": value})
+        self.measure({"phase": self.kind, "episodes": self.episodes, self.kind: value, **more})
 
     def facts(self) -> dict[str, Any]:
         """Return what :func:`load_run` needs, and the state of everything that moves beside parameters and moments."""
@@ -174,6 +183,7 @@ class Run(ResumableRun):
         return {
             "env": c.env, "env_options": c.env_options, "seed": c.seed, "sampling": dataclasses.asdict(c.sampling),
             "episodes": self.episodes, "curve": self.curve, "ends": self.ends,
+            "sampled": self.sampled,
             "random": {name: rng.bit_generator.state for name, rng in self.random.items()},
         }  # fmt: skip
 
@@ -186,13 +196,14 @@ class Run(ResumableRun):
         self.episodes, self.reference = require_integer("episodes", facts["episodes"], 1), found.reference
         self.curve = [(require_integer("episodes", episodes, 1), float(value)) for episodes, value in facts["curve"]]
         self.ends = {name: require_number(name, facts["ends"][name]) for name in PHASES[: 2 + fitted + (done == c.improve_steps)]}
+        self.sampled = {name: dict(facts["sampled"][name]) for name in facts.get("sampled", {})}
         for name, rng in self.random.items():
             rng.bit_generator.state = facts["random"][name]
         if fitted:
             self._begin_to_improve()
 
     def summarise(self) -> dict[str, Any]:
-        """Return the exact values and where the time went."""
+        """Return the exact (or sampled) values and where the time went."""
         return {
             "env": self.config.env,
             "env_options": self.config.env_options,
@@ -201,8 +212,12 @@ class Run(ResumableRun):
             "seconds": round(self.elapsed, 3),
             "seconds_of": {name: round(self.ends[name] - self.ends[last], 3) for last, name in itertools.pairwise(PHASES)},
             "episodes": self.episodes,
-            "exact": {"uniform": self.uniform, "fit": self.curve[0][1], "improve": self.curve[-1][1], "optimal": self.optimum},
+            self.kind: self._exact_values() if self.kind == "exact" else self.sampled,
         }
+
+    def _exact_values(self) -> dict[str, float]:
+        uniform, optimum = float(self.mdp.value(self.mdp.uniform())), self.mdp.solve().J
+        return {"uniform": uniform, "fit": self.curve[0][1], "improve": self.curve[-1][1], "optimal": optimum}
 
 
 def resume_run(directory: Path, given: Mapping[str, Any], quiet: bool = False) -> Run:
@@ -232,6 +247,7 @@ def make_agent(model: GPT, tokenizer: Tokenizer, mdp: Any, rng: Any, sampling: S
 
 def exact_policy(agent: LLMAgent, mdp: Any) -> np.ndarray:
     r"""Return $\pi(a\mid s)$, shape (S, A), of the valid strings, in float64; rows of terminal states are zero."""
+    require_table(mdp)
     precise = LLMAgent(agent.model.astype(np.float64), agent.tokenizer)
     precise.sampling = agent.sampling
     policy = np.zeros((len(mdp.state_texts), len(mdp.action_texts)))
@@ -252,7 +268,7 @@ def exact_value(agent: LLMAgent, mdp: Any) -> float:
 
 
 def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
-    """Return the agent of a run, its table, and what the checkpoint says of the run.
+    """Return the agent of a run, its world (the table, if there is one), and what the checkpoint says of the run.
 
     Raises
     ------
@@ -263,7 +279,7 @@ def load_run(directory: Path) -> tuple[LLMAgent, Any, dict[str, Any]]:
         raise RunDirectoryError(f"there is no run directory {directory}")
     found = checkpoint.load(directory / "checkpoint.npz")
     try:
-        mdp = exact(found.facts["env"], **found.facts["env_options"])
+        mdp = find(found.facts["env"], **found.facts["env_options"])
         agent = make_agent(found.model, found.tokenizer, mdp, found.facts["seed"], Sampling(**found.facts["sampling"]))
     except UserError:
         raise

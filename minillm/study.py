@@ -27,6 +27,7 @@ from minillm.jobs import Outcome, run_jobs
 from minillm.resuming import read_config, require_agreement
 from minillm.run import Run
 from minillm.train_config import TrainConfig
+from minillm.worlds import require_table
 
 NOT_STUDIED = ("seed", "env_options", "save_coefficients")  # seeds and env_options are keys of their own
 TYPES = {field.name: str(field.type).split(" | ")[0] for field in dataclasses.fields(TrainConfig) if field.name not in NOT_STUDIED}
@@ -148,6 +149,7 @@ def train_once(config: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="minillm-study-") as folder:
         chosen = TrainConfig(**config)
         run = Run(chosen, checkpoint.prepare_directory(Path(folder), config=config), quiet=True)
+        require_table(run.mdp)
         summary = run.execute()
     return {"exact": summary["exact"], "episodes": summary["episodes"], "curve": run.curve}
 

@@ -12,7 +12,7 @@ from minillm.agent import LLMAgent
 from minillm.inspection import labels
 from minillm.objectives import IGNORE
 from minillm.run import exact_policy
-from minillm.worlds import load_envs
+from minillm.worlds import has_table, single
 
 SHOWN = 4  # best actions that are named
 
@@ -59,7 +59,7 @@ class Turn:
 
 def turns(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> Iterator[Turn]:
     """Play episodes and yield each step as it was taken."""
-    world = load_envs().TextEnv(mdp, seed)
+    world = single(mdp, seed)
     for episode in range(1, episodes + 1):
         state, _ = world.reset()
         total, step, ending = 0.0, 0, ""
@@ -75,8 +75,10 @@ def turns(agent: LLMAgent, mdp: Any, seed: int, episodes: int) -> Iterator[Turn]
             state = after
 
 
-def judge(agent: LLMAgent, mdp: Any) -> Callable[[Turn], Verdict]:
-    """Return what says of a turn how good its state is, and which actions are optimal there."""
+def judge(agent: LLMAgent, mdp: Any) -> Callable[[Turn], Verdict | None]:
+    """Return what says of a turn how good its state is, and which actions are optimal there; nothing where there is no table."""
+    if not has_table(mdp):
+        return lambda turn: None
     values, solution = mdp.state_values(exact_policy(agent, mdp)), mdp.solve()
     actions = [*mdp.action_texts.tolist(), None]
     number = {text: s for s, text in enumerate(mdp.state_texts.tolist())}
@@ -90,14 +92,16 @@ def judge(agent: LLMAgent, mdp: Any) -> Callable[[Turn], Verdict]:
     return verdict
 
 
-def described(turn: Turn, verdict: Verdict) -> str:
-    """Return two lines: the characters with their probabilities, and the state's exact value beside the best actions."""
+def described(turn: Turn, verdict: Verdict | None) -> str:
+    """Return two lines: the characters with their probabilities, and the state's exact value (if known) beside the best actions."""
+    if verdict is None:
+        return f"  {_spelled(turn.tokens)}\n"
     best = ", ".join(map(repr, verdict.best[:SHOWN])) + ", …" * (len(verdict.best) > SHOWN)
     mark = "" if not verdict.best else " (done)" if turn.action in verdict.best else " (not done)"
     return f"  {_spelled(turn.tokens)}\n  exact V(s) {verdict.value:.4f} of {verdict.optimum:.4f}, best: {best or 'no action'}{mark}\n"
 
 
-def frames(turn: Turn, verdict: Verdict) -> Iterator[str]:
+def frames(turn: Turn, verdict: Verdict | None) -> Iterator[str]:
     """Yield what a screen shows during a turn: the state, the action growing by a character, and the state that follows."""
     head = f"episode {turn.episode}, step {turn.step}\n\n"
     for n in range(len(turn.tokens) + 1):

@@ -18,10 +18,20 @@ class ForeignEnv:
     id : str
     begin, play : callables as above
     horizon : the episode is truncated after this many steps
+    action_texts : the actions, where they can be listed
     """
 
-    def __init__(self, id: str, begin: Callable, play: Callable, horizon: int, seed: int | None = None):
-        self.id, self.horizon, self._begin, self._play = id, horizon, begin, play
+    def __init__(
+        self,
+        id: str,
+        begin: Callable,
+        play: Callable,
+        horizon: int,
+        seed: int | None = None,
+        action_texts: Sequence[str] | None = None,
+    ):
+        self.id, self.horizon, self.action_texts = id, horizon, action_texts
+        self._begin, self._play = begin, play
         self._seed, self._text, self._done, self._time = check_seed(seed), "", True, 0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
@@ -62,17 +72,19 @@ def from_gymnasium(
     text = [""]
 
     def begin(seed):
+        """Reset."""
         text[0] = obs_to_text(env.reset(seed=seed)[0])
         return text[0]
 
     def play(action):
+        """Step, or stay where the string is no action."""
         if action not in number:
             return text[0], -INVALID_COST, False, False
         obs, reward, terminated, truncated, _ = env.step(number[action])
         text[0] = obs_to_text(obs)
         return text[0], reward, terminated, truncated
 
-    return ForeignEnv(f"gymnasium:{env.spec.id}" if env.spec else "gymnasium", begin, play, horizon, seed)
+    return ForeignEnv(f"gymnasium:{env.spec.id}" if env.spec else "gymnasium", begin, play, horizon, seed, actions)
 
 
 def from_textworld(env: Any, *, horizon: int = 100, id: str = "textworld") -> ForeignEnv:
@@ -84,10 +96,12 @@ def from_textworld(env: Any, *, horizon: int = 100, id: str = "textworld") -> Fo
     score = [0.0]
 
     def begin(seed):
+        """Reset; the game has no seed."""
         score[0] = 0.0
         return env.reset()[0]
 
     def play(action):
+        """Type the command."""
         obs, total, done, _ = env.step("".join(c if c.isprintable() else "?" for c in action))
         reward, score[0] = total - score[0], total
         return obs, reward, done, False
@@ -105,14 +119,20 @@ def from_reasoning_gym(task: str, *, size: int = 1000, seed: int = 0, **options:
     state: dict[str, Any] = {"next": 0}
 
     def load(seed):
+        """Begin the data set of a seed."""
         state.update(data=reasoning_gym.create_dataset(task, size=size, seed=seed * size, **options), next=0)
 
     def begin(seed):
+        """Ask the next question."""
         if seed is not None:
             load(seed)
         state["entry"] = state["data"][state["next"] % size]
         state["next"] += 1
         return state["entry"]["question"]
 
+    def play(answer):
+        """Score the answer."""
+        return "", state["data"].score_answer(answer, state["entry"]), True, False
+
     load(check_seed(seed))
-    return ForeignEnv(f"reasoning_gym:{task}", begin, lambda a: ("", state["data"].score_answer(a, state["entry"]), True, False), 1, seed)
+    return ForeignEnv(f"reasoning_gym:{task}", begin, play, 1, seed)

@@ -1,19 +1,15 @@
 """Exact tables of Gymnasium's environments, from their kernel `.P` or by stepping copies of a deterministic one."""
 
-import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
-from envs.adapters.extras import need
-from envs.core import register
 from envs.mdp import ExactMDP
 from envs.tables import tabulate
 
 INVALID_COST = 0.1
 MAX_COPIES = 5000  # states of a table made by copying, at some milliseconds each
 DEFAULT_HORIZON = 200  # where Gymnasium sets no time limit
-MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
 
 
 def kernel_from_gymnasium(
@@ -38,9 +34,11 @@ def kernel_from_gymnasium(
     cheapest = min(0.0, max((float(r) for row in rows for _, _, r, done in row if not done), default=0.0))
 
     def outcomes(state, action):
+        """What the kernel says; the second half of a state is whether the episode is over."""
         return [(p, (int(after), bool(done)), r) for p, after, r, done in inner.P[state[0]][number[action]]]
 
     def shown(state):
+        """The text of a running state, or of the absorbing copy."""
         return text(state[0]) + " (end)" * (state[1] and state[0] in running)
 
     return tabulate(
@@ -70,6 +68,7 @@ def table_by_copying(
     number = {action: a for a, action in enumerate(actions)}
 
     def outcomes(state, action):
+        """What a copy of the environment does in that state."""
         copy = deepcopy(seen[state])
         copy.step_count = 0
         _, reward, terminated, _, _ = copy.step(number[action])
@@ -84,7 +83,10 @@ def table_by_copying(
 
 
 def _map_text(rows: list[str], width: int) -> Callable[[int], str]:
+    """Return what marks the agent on a map of letters, given the number of its tile."""
+
     def text(state: int) -> str:
+        """The map with the agent on it."""
         marked = [list(row) for row in rows]
         row, column = divmod(state, width)
         marked[row][column] = {"H": "X", "G": "*"}.get(marked[row][column], "A")
@@ -108,6 +110,7 @@ def taxi_text(env: Any) -> Callable[[int], str]:
     """Return where the taxi is, where the passenger waits (or rides), and where to go."""
 
     def text(state: int) -> str:
+        """The four parts of the state in words."""
         row, column, passenger, target = env.unwrapped.decode(state)
         return f"taxi {row} {column} from {('red', 'green', 'yellow', 'blue', 'taxi')[passenger]} to {'rgyb'[target]}"
 
@@ -119,35 +122,3 @@ TABLES: dict[str, tuple[Callable[[Any], Callable[[int], str]], tuple[str, ...]]]
     "CliffWalking": (cliff_text, ("up", "right", "down", "left")),
     "Taxi": (taxi_text, ("down", "up", "right", "left", "pickup", "dropoff")),
 }
-
-
-def minigrid_text(inner: Any) -> str:
-    """Return a MiniGrid or BabyAI state in full: the mission if there are several, the grid, what is carried."""
-    carried = f"\n{inner.carrying.color} {inner.carrying.type}" if inner.carrying else ""
-    mission = f"{inner.mission}\n" if str(inner.spec.id).startswith("BabyAI") else ""
-    return mission + inner.pprint_grid().replace(" ", ".") + carried
-
-
-def from_id(id: str, name: str, seeds: int = 5) -> ExactMDP:
-    """`gymnasium:NAME`: FrozenLake, CliffWalking, Taxi (from `.P`), MiniGrid and BabyAI levels.
-
-    MiniGrid and BabyAI start from the resets of seeds 0 to `seeds` - 1; a BabyAI GoTo level knows left, right, forward.
-    """
-    gymnasium = need("gymnasium", "gym")
-    family = re.split("[^A-Za-z]", name)[0]
-    if family in TABLES:
-        env = gymnasium.make(name)
-        text, actions = TABLES[family]
-        return kernel_from_gymnasium(env, text(env), actions, id=id)
-    if family not in ("MiniGrid", "BabyAI"):
-        presets = ", ".join([*TABLES, "MiniGrid", "BabyAI"])
-        raise ValueError(f"{id}: presets exist for {presets}; see envs.adapters.from_gymnasium")
-    need("minigrid", "gym")
-    actions = MINIGRID_ACTIONS[: 3 if name.startswith("BabyAI-GoTo") else None]
-    env = gymnasium.make(name)
-    env.reset(seed=0)  # a BabyAI level sets its limit of time here
-    horizon = min(env.unwrapped.max_steps, DEFAULT_HORIZON)
-    return table_by_copying(env, minigrid_text, actions, range(seeds), horizon=horizon, id=id)
-
-
-register("gymnasium:{name}", from_id)

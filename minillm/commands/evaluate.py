@@ -15,10 +15,15 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print exact J and the optimum."""
+    """Print exact J and the optimum; J as it is sampled where there is no table."""
+    from minillm.played_world import sampled_value, spelled
     from minillm.run import exact_value, load_run
-    from minillm.worlds import title
+    from minillm.worlds import has_table, title
 
     agent, mdp, facts = load_run(options.run)
-    print(f"exact J of {title(mdp.id, facts.get('env_options', {}))}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
+    name = title(mdp.id, facts.get("env_options", {}))
+    if not has_table(mdp):
+        print(f"sampled J of {name}: {spelled(sampled_value(agent, mdp, 0))}   (there is no table, and so no exact J)")
+        return 0
+    print(f"exact J of {name}: {exact_value(agent, mdp)!r}   (optimum {mdp.solve().J!r})")
     return 0

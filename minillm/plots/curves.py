@@ -13,8 +13,8 @@ import numpy as np
 from minillm.plots.figure import finish, new_figure
 
 
-def learning_curve(path: Path, curve: Sequence[tuple[int, float]], uniform: float, optimal: float, title: str) -> None:
-    """Draw exact J against the number of episodes, with the optimum and the uniform policy as lines.
+def learning_curve(path: Path, curve: Sequence[tuple[int, float]], uniform: float, optimal: float | None, title: str) -> None:
+    """Draw exact J against the number of episodes, with the optimum and the uniform policy as lines; sampled J if there is no optimum.
 
     Raises
     ------
@@ -24,7 +24,8 @@ def learning_curve(path: Path, curve: Sequence[tuple[int, float]], uniform: floa
     episodes, values = zip(*curve, strict=True)
     axes = _axes(uniform, optimal, title)
     axes.plot(episodes, values, marker="o", color="tab:blue", label=f"agent, at the end J = {values[-1]:.4f}")
-    finish(path, axes, "episodes played", "exact J (expected sum of rewards)")
+    kind = "exact J (expected sum of rewards)" if optimal is not None else "sampled J (mean sum of rewards)"
+    finish(path, axes, "episodes played", kind)
 
 
 def learning_curves(
@@ -80,9 +81,10 @@ def loss_curve(
     finish(path, axes, "steps", "bits per character")
 
 
-def _axes(uniform: float, optimal: float, title: str) -> Any:
+def _axes(uniform: float, optimal: float | None, title: str) -> Any:
     axes = new_figure(7, 4.2).add_subplot()
-    axes.axhline(optimal, color="black", linestyle="--", linewidth=1, label=f"optimum J* = {optimal:.4f}")
+    if optimal is not None:
+        axes.axhline(optimal, color="black", linestyle="--", linewidth=1, label=f"optimum J* = {optimal:.4f}")
     axes.axhline(uniform, color="grey", linestyle=":", linewidth=1.5, label=f"uniform policy, J = {uniform:.4f}")
     axes.set_title(title)
     return axes

@@ -130,3 +130,29 @@ def test_simple_env_loop():
     assert reward == envs.exact("text/bandit-2-1").rewards[0, 1, 0]
     assert env.reset() == "?"
     assert not env.done
+
+
+def test_reset_clears_the_step_counter():
+    """Gymnasium #885: an episode broken off takes none of the next one's time."""
+    env, horizon = envs.make("grid/cliff", seed=0), envs.exact("grid/cliff").horizon
+    for broken_off in (horizon - 1, 3):
+        env.reset()
+        assert not any(env.step("up")[3] for _ in range(broken_off))
+    env.reset()
+    assert [env.step("up")[3] for _ in range(horizon)] == [False] * (horizon - 1) + [True]
+
+
+def test_fifty_unseeded_resets_differ():
+    env = envs.make("grid/empty-5")
+    assert len({env.reset()[0] for _ in range(50)}) > 30
+    assert len(set(envs.make_vector("grid/empty-5", 50).reset()[0].tolist())) > 30
+
+
+def test_seed_zero_is_a_seed():
+    """minerl #14: 0 is not taken for "no seed"."""
+    assert [envs.make("grid/empty-5", seed=0).reset()[0] for _ in range(5)] == [envs.make("grid/empty-5").reset(seed=0)[0]] * 5
+    vector = envs.make_vector("grid/empty-5", 64, seed=0)
+    first = vector.reset()[0].tolist()
+    assert vector.reset()[0].tolist() != first
+    assert vector.reset(seed=0)[0].tolist() == first
+    assert sum(a == b for a, b in zip(first, envs.make_vector("grid/empty-5", 64, seed=1).reset()[0].tolist(), strict=True)) < 5

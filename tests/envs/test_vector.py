@@ -148,3 +148,28 @@ def test_bad_input():
         envs.make_vector("grid/empty-3", 0)
     with pytest.raises(ValueError, match="autoreset"):
         envs.make_vector("grid/empty-3", 1, autoreset="no")
+
+
+@pytest.mark.parametrize("autoreset", ["next_step", "same_step", "disabled"])
+def test_reset_clears_the_step_counter(autoreset):
+    """Gymnasium #885: also where only some rows are reset, and where other rows' time has run out."""
+    mdp = envs.exact("grid/cliff")
+    env = VectorEnv(mdp, 3, 0, autoreset=autoreset)
+    env.reset()
+    for _ in range(mdp.horizon - 1):
+        assert not env.step(["up"] * 3)[3].any()
+    env.reset(options={"reset_mask": np.array([False, True, True])})
+    assert env.step(["up"] * 3)[3].tolist() == [True, False, False]
+    where = np.array([False, True, True]) if autoreset == "disabled" else None
+    late = [env.step(["up"] * 3, where=where)[3].tolist() for _ in range(mdp.horizon - 1)]
+    assert [row[1:] for row in late] == [[False, False]] * (mdp.horizon - 2) + [[True, True]]
+
+
+def test_a_row_that_rests_loses_no_time():
+    env = VectorEnv(chain(), 2, 0, autoreset="disabled")
+    env.reset()
+    for _ in range(20):
+        env.step(["", ""], where=np.array([False, False]))
+    ends = [env.step(["", ""], where=np.array([True, k % 2 == 0]))[3].tolist() for k in range(9)]
+    assert ends[-1] == [True, False]
+    assert not np.any(ends[:-1])

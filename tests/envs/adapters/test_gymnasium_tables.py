@@ -9,18 +9,6 @@ def test_presets():
     assert pytest.approx(0.7441902878, abs=5e-11) == envs.exact("gymnasium:FrozenLake-v1").solve().J
     assert envs.exact("gymnasium:CliffWalking-v1").solve().J == -13
     assert envs.check(envs.exact("gymnasium:FrozenLake-v1"))
-    with pytest.raises(ValueError, match="presets exist for"):
-        envs.exact("gymnasium:CartPole-v1")
-
-
-def test_minigrid_level():
-    pytest.importorskip("minigrid")
-    mdp = envs.exact("gymnasium:MiniGrid-Empty-5x5-v0")
-    assert pytest.approx(1 - 0.9 / 100) == mdp.solve().J
-    plan = ["forward", "forward", "right", "forward", "forward"]
-    env = envs.make("gymnasium:MiniGrid-Empty-5x5-v0")
-    env.reset()
-    assert [env.step(action)[2] for action in plan] == [False] * 4 + [True]
 
 
 def test_nonsense_never_saves_the_cost_of_steps():

@@ -11,7 +11,7 @@ from minillm.tokenizer import CharTokenizer
 from minillm.transformer import GPT
 
 
-@pytest.fixture(params=["text/bandit-2-2", "grid/empty-3"])
+@pytest.fixture(params=["text/bandit-2-2", "grid/empty-3", "grid/frozenlake", "dialogue/slots", "text/copy-1-1"])
 def world(request):
     mdp = envs.exact(request.param)
     tokenizer = CharTokenizer.from_texts([*mdp.state_texts, *mdp.action_texts])
