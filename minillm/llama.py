@@ -91,8 +91,6 @@ class Llama(LanguageModel):
         ids, positions, visible = self._context(ids, at, positions, visible, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
-        positions = np.broadcast_to(np.arange(T), (B, T)) if positions is None else positions
-        visible = np.tri(T, dtype=bool) if visible is None else visible
         h, tokens = embedding(ids.reshape(-1), theta[EMBEDDING])
         tables = rotary_tables(positions[:, None], config.heads[2], config.rope_theta, h.dtype)
         blocks = []
