@@ -116,15 +116,14 @@ class LLMAgent:
         return str(actions[int(draw(log_pi, self.rng.random(1))[0])])
 
     def _read(self, states: np.ndarray, room: int) -> tuple[KeyValueCache, np.ndarray]:
-        ids, lengths = self.tokenizer.encode_batch(states)
-        longest, limit = int(lengths.max(initial=0)) + 1, self.model.config.n_positions
+        ids, lengths = self.tokenizer.encode_prompts(states)
+        longest, limit = int(lengths.max(initial=0)), self.model.config.n_positions
         if longest > limit:
             raise UserError(
                 f"prompt {int(lengths.argmax())} has {longest} tokens, more than n_positions = {limit}: "
                 f"{str(states[lengths.argmax()])!r:.60}"
             )
-        ended = np.pad(ids, ((0, 0), (0, 1)), constant_values=self.tokenizer.eos_token_id)  # one more pad: the end token
-        return read(self.model, ended, lengths + 1, room=min(limit, longest + room))
+        return read(self.model, ids, lengths, room=min(limit, longest + room))
 
     def _write(self, past: KeyValueCache, logits: np.ndarray) -> Choice:
         eos = self.tokenizer.eos_token_id

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.errors import TokenizerError
-from minillm.tokenizer import END_OF_TEXT, padded
+from minillm.tokenizer import END_OF_TEXT, ended, padded
 
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode's White_Space; Python's \s has 1C-1F, too
 ASSIGNED = 0x40000  # planes 4 to 13 are empty, and those above hold no letter and no number
@@ -160,6 +160,10 @@ class BPETokenizer:
         lengths : int64 array of shape (N,)
         """
         return padded([self._ids(str(text)) for text in texts], self.eos_token_id)
+
+    def encode_prompts(self, states: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode the prompts of many states: each state and the end token; the lengths count it."""
+        return ended(*self.encode_batch(states), self.eos_token_id)
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """Return the text of ``ids``; bytes that are no UTF-8 read U+FFFD.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,25 @@ DEFAULT_SYSTEM = re.compile(r"<\|im_start\|>system(?:\\n|\n)([^'\"{}]*?)<\|im_en
 def turn(role: str, content: str) -> str:
     """Return one turn of a conversation as text."""
     return f"{START}{role}\n{content}{END}\n"
+
+
+class ChatTokenizer(BPETokenizer):
+    """A chat model's tokenizer as an agent has it: a state is what the user says, an action is the answer, up to ``<|im_end|>``.
+
+    Parameters
+    ----------
+    tokenizer : BPETokenizer
+    system : str
+        What the model is told first: the rules of the game.
+    """
+
+    def __init__(self, tokenizer: BPETokenizer, system: str = "") -> None:
+        vars(self).update(vars(tokenizer))  # the same tables
+        self.before = turn("system", system) if system else ""
+
+    def encode_prompts(self, states: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode the prompts of many states, each up to the words that begin an answer."""
+        return self.encode_batch([self.before + turn("user", str(state)) + ASSISTANT for state in states])
 
 
 class Conversation:

@@ -79,15 +79,14 @@ class Decisions:
         counts = np.bincount(self.state[chosen], minlength=len(self.texts))
         order = np.argsort(counts, kind="stable")  # rows with equally many actions together: little padding
         order = order[counts[order] > 0]
-        prompts, lengths = tokenizer.encode_batch(self.texts)
-        prompts = np.pad(prompts, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
+        prompts, lengths = tokenizer.encode_prompts(self.texts)
         first = np.cumsum(counts) - counts
         for rows in _pieces(order, counts, prompts.shape[1], self.action_ids.shape[1], limit):
             slots = np.arange(counts[rows].max())
             used = slots < counts[rows, None]
             index = np.where(used, chosen[np.where(used, first[rows, None] + slots, 0)], -1)
             actions = np.where(used[..., None], self.action_ids[index], IGNORE)
-            yield _packed(prompts[rows], lengths[rows] + 1, actions, index, tokenizer.eos_token_id)
+            yield _packed(prompts[rows], lengths[rows], actions, index, tokenizer.eos_token_id)
 
 
 def _pieces(order: np.ndarray, counts: np.ndarray, prompt: int, action: int, limit: int) -> Iterator[np.ndarray]:

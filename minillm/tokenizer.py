@@ -37,6 +37,9 @@ class Tokenizer(Protocol):
     def encode_batch(self, texts: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ids (N, width) of many texts, padded on the right with the end token, and their lengths (N,)."""
 
+    def encode_prompts(self, states: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids (N, width) of what an agent reads before it acts, the token that ends a prompt included, and their lengths (N,)."""
+
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """Return the text of ids."""
 
@@ -118,6 +121,10 @@ class CharTokenizer:
         ids[filled] = self._ids(points, texts)
         return ids, lengths
 
+    def encode_prompts(self, states: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode the prompts of many states: each state and the end token; the lengths count it."""
+        return ended(*self.encode_batch(states), self.eos_token_id)
+
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = False) -> str:
         """Return the text of ``ids``; the special token reads ``<|endoftext|>`` or is left out.
 
@@ -164,6 +171,11 @@ class CharTokenizer:
             f"character {character!r} (U+{ord(character):04X}) at position {position}{where} is not in the vocabulary "
             f"of {len(self.characters)} characters"
         )
+
+
+def ended(ids: np.ndarray, lengths: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of ids that are padded with ``end`` with one more of it, which ends each, and the lengths with it."""
+    return np.pad(ids, ((0, 0), (0, 1)), constant_values=end), lengths + 1
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray], filler: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,7 +35,7 @@ from minillm.objectives import IGNORE
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite_update, warmup_cosine
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import Tokenizer, ended
 from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
 
@@ -49,9 +49,8 @@ def uniform_policy(tokenizer: Tokenizer, actions: Sequence[str] | np.ndarray, rn
     """
     rng = np.random.default_rng(rng)
     texts = np.asarray(actions)
-    ids, lengths = tokenizer.encode_batch(texts)
-    ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id).astype(np.int64)
-    ids[np.arange(ids.shape[1]) > lengths[:, None]] = IGNORE
+    ids, lengths = ended(*tokenizer.encode_batch(texts), tokenizer.eos_token_id)
+    ids = np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, IGNORE).astype(np.int64)
     alike = np.stack([_multiplicity(ids[:, :length]) for length in range(ids.shape[1] + 1)], axis=1)
     log_probs = np.diff(np.log(alike), axis=1) * (ids != IGNORE)
 

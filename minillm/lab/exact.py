@@ -48,12 +48,12 @@ def expected_return_gradient(model: GPT, tokenizer: Tokenizer, mdp: Any) -> tupl
 def _decisions(tokenizer: Tokenizer, mdp: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every state before the end with every action, a row each: ids (M, T); at which columns which targets (M, L) follow."""
     eos = tokenizer.eos_token_id
-    prompts, lengths = tokenizer.encode_batch(mdp.state_texts[~mdp.terminal])
+    prompts, lengths = tokenizer.encode_prompts(mdp.state_texts[~mdp.terminal])
     actions, action_lengths = tokenizer.encode_batch(mdp.action_texts)
     s, a = np.divmod(np.arange(len(prompts) * len(actions)), len(actions))
     columns = np.arange(actions.shape[1] + 1)
-    at = lengths[s, None] + columns  # the logits at the prompt's end token predict the action's first token
-    ids = np.pad(prompts, ((0, 0), (0, len(columns))), constant_values=eos).astype(np.int64)[s]
+    at = lengths[s, None] - 1 + columns  # the logits at the prompt's end token predict the action's first token
+    ids = np.pad(prompts, ((0, 0), (0, actions.shape[1])), constant_values=eos).astype(np.int64)[s]
     np.put_along_axis(ids, at[:, 1:], actions[a], axis=1)
     ended = np.pad(actions, ((0, 0), (0, 1)), constant_values=eos)
     return ids, at, np.where(columns <= action_lengths[:, None], ended, IGNORE)[a]
