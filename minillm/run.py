@@ -193,7 +193,7 @@ class Run(ResumableRun):
         done, fitted = self.step - c.fit_steps, self.step >= c.fit_steps
         if done > c.improve_steps or (found.reference is not None) != (c.reference and fitted) or bool(facts["curve"]) != fitted:
             raise ValueError(f"{self.step} steps, {len(facts['curve'])} values of J")
-        self.episodes, self.reference = require_integer("episodes", facts["episodes"], 1), found.reference
+        self.episodes, self.reference = c.collect_episodes + max(0, done) * c.improve_episodes, found.reference
         self.curve = [(require_integer("episodes", episodes, 1), float(value)) for episodes, value in facts["curve"]]
         self.ends = {name: require_number(name, facts["ends"][name]) for name in PHASES[: 2 + fitted + (done == c.improve_steps)]}
         self.sampled = {name: dict(facts["sampled"][name]) for name in facts.get("sampled", {})}

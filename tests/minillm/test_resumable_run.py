@@ -199,6 +199,33 @@ def test_a_full_disk_loses_nothing(whole, tmp_path, monkeypatch, kind, good):
     assert bits(run.directory) == whole[kind][1]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="syncs directories")
+@kinds
+def test_a_checkpoint_is_synced_after_the_journals_then_renamed_then_its_directory_is_synced(tmp_path, monkeypatch, kind):
+    """Against a power cut: nothing is on the disk but what was synced, in this order."""
+    run, done = start(tmp_path / "run", kind), []
+    sync, replace = os.fsync, os.replace
+
+    def syncs(file):
+        names = {path.stat().st_ino: path.name for path in [run.directory, *run.directory.iterdir()]}
+        done.append(("sync", names[os.fstat(file).st_ino]))
+        sync(file)
+
+    def renames(old, new):
+        done.append(("rename", new.name))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", syncs)
+    monkeypatch.setattr(os, "replace", renames)
+    run.save = lambda save=run.save: (done.append(("save",)), save())
+    run.execute()
+    each = "".join("\n" * (entry == ("save",)) + " ".join(entry) + "; " for entry in done).splitlines()[1:]
+    journals = "".join(f"sync {name}; " for name in run.journals)
+    expected = f"save; {journals}sync checkpoint.npz.{os.getpid()}.tmp; rename checkpoint.npz; sync run; "
+    assert len(each) > TOTAL[kind]
+    assert all(line.startswith(expected) for line in each)
+
+
 TMPFS = """
 set -e
 mount -t tmpfs -o size=$SIZE tmpfs $DIR
@@ -386,6 +413,23 @@ def test_a_parameter_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_pat
     with pytest.raises(NonFiniteError, match=r"the parameter of ln_f.weight is inf at index \(3,\) in step 9: of its 16 entries"):
         run.execute()
     assert checkpoint.load(run.directory / "checkpoint.npz").facts["step"] == 8
+
+
+@kinds
+def test_an_update_that_meets_a_parameter_that_is_not_finite_is_not_skipped(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(resumable_run, "SHARE", 0)
+    run = start(tmp_path / "run", kind, on_nonfinite="skip")
+    gradient = training.likelihood_gradient
+
+    def spoil(model, *args, **options):
+        if run.step == 5:
+            run.model.parameters["ln_f.weight"][3] = np.inf
+        return gradient(model, *args, **options)
+
+    monkeypatch.setattr(training, "likelihood_gradient", spoil)
+    with pytest.raises(NonFiniteError, match=r"the parameter of ln_f.weight is inf at index \(3,\) in step 5: of its 16 entries"):
+        run.execute()
+    assert run.skipped == 0
 
 
 # ---- the machine

@@ -178,8 +178,7 @@ def outcomes(kind, directory, states, what, seeds):
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_that_was_changed_is_an_error_of_one_line_or_a_good_load(pristine, kind, monkeypatch, what, cases):
     directory, states = pristine
-    for module in (checkpoint.os,):
-        monkeypatch.setattr(module, "fsync", lambda file: None)
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda file: None)
     monkeypatch.setattr(text_run, "yardsticks", lambda corpus: {})
     good = outcomes(kind, directory, states, what, range(cases))
     assert good < 2 * cases  # not all of them: something was changed indeed

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import runpy
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,11 @@ import pytest
 import envs
 from minillm import GPT
 from minillm.bpe import BPETokenizer
-from minillm.checkpoint import load
+from minillm.checkpoint import load, prepare_directory
 from minillm.cli import main
 from minillm.errors import UserError
 from minillm.pretrained.safetensors import SafeTensors
-from minillm.run import load_run
+from minillm.run import Run, load_run, resume_run
 from minillm.start import longest_transcript, start, with_value_head
 from minillm.tokenizer import CharTokenizer
 from minillm.train_config import TrainConfig
@@ -57,6 +59,19 @@ def test_without_a_model_a_run_starts_from_characters():
     assert config == TrainConfig(env=WORLD)
     assert isinstance(tokenizer, CharTokenizer)
     assert model.config.vocab_size == tokenizer.vocab_size
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bits_without_the_directory(copied, tmp_path, monkeypatch):
+    config = TrainConfig(env=WORLD, model=str(copied), collect_episodes=64, fit_steps=2, improve_steps=2, improve_episodes=16)
+    whole, stopped = (Run(config, prepare_directory(tmp_path / name), quiet=True) for name in ("whole", "stopped"))
+    whole.execute()
+    monkeypatch.setattr(stopped, "landmark", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="after step 1"):
+        stopped.execute()
+    shutil.rmtree(copied)
+    again = resume_run(stopped.directory, {}, quiet=True)
+    again.execute()
+    assert again.model.parameters.vector.tobytes() == whole.model.parameters.vector.tobytes()
 
 
 def test_it_learns_and_the_run_needs_the_directory_no_more(copied, tmp_path, capsys):
