@@ -63,6 +63,11 @@ def test_on_two_processes_of_which_one_is_killed(serial, tmp_path, one_worker_is
     assert tables("process:2", tmp_path / "study") == serial
 
 
+@pytest.fixture
+def dask():
+    return pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+
+
 @contextlib.contextmanager
 def cluster(folder):
     """A dask scheduler with two workers, each a process, on this machine; its address."""
@@ -87,14 +92,12 @@ def cluster(folder):
             process.wait(timeout=30)
 
 
-def test_on_a_dask_scheduler_with_two_workers(serial, tmp_path):
-    pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+def test_on_a_dask_scheduler_with_two_workers(serial, tmp_path, dask):
     with cluster(tmp_path) as address:
         assert tables(address, tmp_path / "study") == serial
 
 
-def test_on_a_dask_scheduler_with_two_workers_of_which_one_is_killed(serial, tmp_path, one_worker_is_killed):
-    pytest.importorskip("distributed", reason="needs the extra 'distributed'")
+def test_on_a_dask_scheduler_with_two_workers_of_which_one_is_killed(serial, tmp_path, dask, one_worker_is_killed):
     with cluster(tmp_path) as address:
         assert tables(address, tmp_path / "study") == serial
 
@@ -108,9 +111,8 @@ def test_on_ranks_of_mpi(serial, tmp_path, ranks):
         pytest.skip("needs mpiexec")
     (tmp_path / "grid.toml").write_text(TOML)
     command = [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py.futures", "-m", "minillm", "study"]
-    ran = subprocess.run(
-        [*command, str(tmp_path / "grid.toml"), "--executor", "mpi", "--out", str(tmp_path / "study")], capture_output=True, text=True, timeout=120
-    )
+    command += [str(tmp_path / "grid.toml"), "--executor", "mpi", "--out", str(tmp_path / "study")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert [(tmp_path / "study" / name).read_bytes() for name in TABLES] == serial
 
