@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from minillm.errors import WorkerError
 from minillm.executors import abandon, number_of_workers
@@ -83,7 +86,9 @@ class Crew:
         return self._executor
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Return ``[function(item) for item in items]``, computed by the workers.
+        """Return ``[function(item) for item in items]``, computed by the workers, to each of which as many items go, in one task.
+
+        ``np.errstate`` acts as in the plain loop.
 
         Raises
         ------
@@ -91,14 +96,15 @@ class Crew:
             If one of the calls fails.
         """
         answers: dict[int, Answer] = {}
-        for came in self.run(function, dict(enumerate(items))):
+        work = functools.partial(_in_state, np.geterr(), function)
+        for came in self.run(work, dict(enumerate(items)), size=math.ceil(len(items) / number_of_workers(self._executor))):
             answers |= came
             for index, answer in came.items():
                 if answer.error is not None:
                     raise WorkerError(f"part {index} of {len(items)} failed: {answer.error}")
         return [answers[index].value for index in range(len(items))]
 
-    def run(self, function: Callable[[Any], Any], items: Mapping[Any, Any], least: float = 0.0) -> Iterator[dict[Any, Answer]]:
+    def run(self, function: Callable[[Any], Any], items: Mapping[Any, Any], least: float = 0.0, size: int = 1) -> Iterator[dict[Any, Answer]]:
         """Yield the answers to ``function(items[key])``, by key, as they come: those of a task together.
 
         Parameters
@@ -108,20 +114,22 @@ class Crew:
         items : mapping
         least : float
             Seconds that a task should take at least: short calls are sent several at a time, by how long they have taken so far.
+        size : int
+            Calls that a task has at least.
 
         Raises
         ------
         WorkerError
             If the workers die whatever they are given.
         """
-        return _Work(self, function, items, least).answers()
+        return _Work(self, function, items, least, size).answers()
 
 
 class _Work:
     """The calls of one :meth:`Crew.run`: those that wait, in order, and those that are under way."""
 
-    def __init__(self, crew: Crew, function: Callable[[Any], Any], items: Mapping[Any, Any], least: float) -> None:
-        self.crew, self.function, self.items, self.least = crew, function, items, least
+    def __init__(self, crew: Crew, function: Callable[[Any], Any], items: Mapping[Any, Any], least: float, size: int) -> None:
+        self.crew, self.function, self.items, self.least, self.size = crew, function, items, least, size
         self.waiting = collections.deque(items)
         self.under_way: dict[Future, list[Any]] = {}
         self.lost: collections.Counter[Any] = collections.Counter()
@@ -169,7 +177,7 @@ class _Work:
 
     def _size(self) -> int:
         mean = self.seconds / self.answered if self.answered else math.inf
-        return max(1, min(len(self.waiting), math.ceil(self.least / mean))) if mean > 0 else len(self.waiting)
+        return max(self.size, math.ceil(self.least / mean)) if mean > 0 else len(self.waiting)
 
     def _take(self, future: Future, keys: list[Any]) -> dict[Any, Answer]:
         try:
@@ -191,6 +199,11 @@ class _Work:
         if self.given_up >= HOPELESS and not self.answered:
             raise WorkerError(f"the workers answer nothing, whatever they are given: {error}")
         return {key: Answer(None, f"lost its worker {self.lost[key]} times: {error}", 0.0) for key in given_up}
+
+
+def _in_state(state: Any, function: Callable[[Any], Any], item: Any) -> Any:
+    with np.errstate(**state):
+        return function(item)
 
 
 def _line(error: BaseException) -> str:

@@ -45,7 +45,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.entries, size = _read(path, path.read_bytes() if path.exists() else b"")
+            self.entries, size = parse(path, path.read_bytes() if path.exists() else b"")
             self._file = io.FileIO(path, "a")
             self._file.truncate(size)
         except OSError as error:
@@ -80,8 +80,14 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return body[:-1] + b', "crc": "%08x"}\n' % zlib.crc32(body)
 
 
-def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries of the whole lines, and how many bytes they take."""
+def parse(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the entries of the whole lines in the bytes of a journal, and how many bytes these lines take.
+
+    Raises
+    ------
+    RunDirectoryError
+        If a line other than the last is damaged; the message names ``path`` and the line.
+    """
     entries: list[dict[str, Any]] = []
     size = 0
     for number, line in enumerate(io.BytesIO(data), start=1):

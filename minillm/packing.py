@@ -12,7 +12,9 @@ So its logits, and the gradient, are those of the prompt and that action alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,14 @@ class Packed:
     visible: np.ndarray
     targets: np.ndarray
     decisions: np.ndarray
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to a worker: the mask as bits, an eighth of its bytes."""
+        return self.__dict__ | {"visible": (self.visible.shape, np.packbits(self.visible))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        shape, bits = state["visible"]
+        self.__dict__.update(state, visible=np.unpackbits(bits, count=math.prod(shape)).view(bool).reshape(shape))
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Return the values (D, L, …) of the decisions where their logits are: (U, K·L, …); 0 beside."""

@@ -66,6 +66,10 @@ class Parameters(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._views)
 
+    def __reduce__(self) -> tuple:
+        """Pickled as one vector, with the views made anew; else each view would become a copy."""
+        return Parameters, (self.shapes, self.vector)
+
     def like(self, vector: np.ndarray | None = None) -> Parameters:
         """Return the same names over another vector; over zeros of the same dtype when none is given."""
         return Parameters(self.shapes, vector, dtype=self.vector.dtype)

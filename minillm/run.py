@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from minillm import checkpoint
 from minillm.agent import LLMAgent
 from minillm.errors import CheckpointError, NonFiniteError, RunDirectoryError, UserError, require_integer, require_number
-from minillm.experience import Experience, concatenate, read_jsonl, write_jsonl
+from minillm.experience import Experience, read_jsonl, write_jsonl
 from minillm.gradients import SHARDS
 from minillm.imitation import best_steps
 from minillm.optimizers import AdamW, require_finite, warmup_cosine
@@ -21,16 +22,17 @@ from minillm.played_world import estimate, sampled_value
 from minillm.progress import Progress
 from minillm.resumable_run import ResumableRun
 from minillm.resuming import found_run, pick
+from minillm.rollouts import Player, play, remembered_world
 from minillm.sampling import PLAIN, Sampling
 from minillm.saved_coefficients import write_coefficients
 from minillm.start import shape_of, start
 from minillm.threads import parallel_map, single_threaded_blas
 from minillm.tokenizer import Tokenizer
 from minillm.train_config import TrainConfig
-from minillm.training import Policy, collect, fit_rate, fit_step, improve, uniform_policy
+from minillm.training import fit_rate, fit_step, improve, uniform_policy
 from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
-from minillm.worlds import batch, find, has_table, require_table
+from minillm.worlds import find, has_table, require_table
 
 PHASES = ("start", "collect", "fit", "improve")
 CURVE_POINTS = 6  # exact J is computed this often while improving
@@ -55,10 +57,12 @@ class Run(ResumableRun):
     ) -> None:
         super().__init__(config, directory, quiet)
         self.journals = ("metrics.jsonl", "episodes.jsonl", "coefficients.jsonl")[: 3 if config.save_coefficients else 2]
-        self.mdp = find(config.env, **config.env_options)
+        self.mdp = remembered_world(config.env, json.dumps(config.env_options))
         self.kind = "exact" if has_table(self.mdp) else "sampled"
+        self.map: Callable[..., list] = parallel_map  # or that of a minillm.crew.Crew, which changes no number
         init, fitting, worlds, uniform, acting = np.random.SeedSequence(config.seed).spawn(5)
-        parts = {f"{name}-{k}": s for name, of in {"uniform": uniform, "acting": acting}.items() for k, s in enumerate(of.spawn(SHARDS))}
+        both = {"uniform": uniform, "acting": acting}
+        parts = {f"{name}-{k}": s for name, of in both.items() for k, s in enumerate(of.spawn(config.shards))}
         self.random = {name: np.random.default_rng(s) for name, s in {"fit": fitting, "worlds": worlds, **parts}.items()}
         if found is None:
             self.config, self.tokenizer, self.model = start(config, self.mdp, np.random.default_rng(init))
@@ -66,7 +70,7 @@ class Run(ResumableRun):
             self.require_shape(found, shape_of(config, found.tokenizer, self.mdp) if config.model is None else found.model.config)
             self.tokenizer, self.model = found.tokenizer, found.model
         self.agents = [
-            make_agent(self.model, self.tokenizer, self.mdp, self.random[f"acting-{k}"], config.sampling) for k in range(SHARDS)
+            make_agent(self.model, self.tokenizer, self.mdp, self.random[f"acting-{k}"], config.sampling) for k in range(config.shards)
         ]
         self.optimizer = AdamW(self.model.parameters, config.fit_lr)
         self.curve: list[tuple[int, float]] = []
@@ -115,9 +119,9 @@ class Run(ResumableRun):
 
     def _collect(self) -> None:
         c = self.config
-        uniform = [uniform_policy(self.tokenizer, self.mdp.action_texts, self.random[f"uniform-{k}"]) for k in range(SHARDS)]
+        uniform = [uniform_policy(self.tokenizer, self.mdp.action_texts, self.random[f"uniform-{k}"]) for k in range(c.shards)]
         with Progress("collect", 1, "batch", self.quiet) as progress:
-            experience = self._play(uniform, c.collect_episodes)
+            experience = self._play(uniform, c.collect_episodes, 1, parallel_map)
             progress.update(episodes=c.collect_episodes, steps=len(experience))
             if self.kind == "sampled":
                 progress.say(f"{self.mdp.id} has no exact table: J is sampled")
@@ -133,11 +137,11 @@ class Run(ResumableRun):
 
     def _improve(self) -> tuple[dict[str, Any], dict[str, Any]]:
         c, step = self.config, self.step - self.config.fit_steps
-        experience = self._play([agent.remembering_act() for agent in self.agents], c.improve_episodes, c.group)
+        experience = self._play(self.agents, c.improve_episodes, c.group, self.map)
         lr = warmup_cosine(step, c.improve_steps // 20, c.improve_steps, c.improve_lr, c.improve_lr / 2)
         improve(
             self.model, self.tokenizer, experience, self.optimizer, step=step, lr=lr, estimator=c.method, epochs=c.epochs,
-            sampling=c.sampling, reference=self.reference, on_coefficients=self._saver(step, experience),
+            sampling=c.sampling, reference=self.reference, on_coefficients=self._saver(step, experience), map=self.map,
         )  # fmt: skip
         mean_return = float(experience.returns().mean())
         return {"mean_return": mean_return, "lr": lr}, {"mean_return": mean_return}
@@ -152,15 +156,8 @@ class Run(ResumableRun):
 
         return save
 
-    def _play(self, policies: list[Policy], episodes: int, group: int = 1) -> Experience:
-        """Play in as many parts as there are policies, side by side, each with random numbers of its own."""
-        counts = [len(part) * group for part in np.array_split(np.arange(episodes // group), len(policies)) if len(part)]
-        seeds = self.random["worlds"].integers(1 << 62, size=len(counts)).tolist()
-
-        def play(part: int) -> Experience:
-            return collect(batch(self.mdp, counts[part], seeds[part], part), policies[part], group)
-
-        experience = concatenate(parallel_map(play, range(len(counts))))
+    def _play(self, players: Sequence[Player], episodes: int, group: int, map: Callable[..., list]) -> Experience:
+        experience = play(self.config.env, self.config.env_options, players, episodes, group, self.random["worlds"], map)
         write_jsonl(self.files["episodes.jsonl"], experience, self.episodes)
         self.episodes += episodes
         return experience

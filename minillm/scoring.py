@@ -11,6 +11,8 @@ here, before the first update, and the ratio then is exactly 1. Dropout plays no
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -77,6 +79,7 @@ def policy_gradient(
     c: np.ndarray,
     sampling: Sampling = PLAIN,
     dvalues: np.ndarray | None = None,
+    map: Callable[..., list] = parallel_map,
 ) -> np.ndarray:
     r"""Return $\sum_{kt} c_{kt}\,\nabla\log p(a_{kt}\mid s_k, a_{k,<t})$ over the tokens of experience: exactly, with the least work.
 
@@ -95,6 +98,9 @@ def policy_gradient(
         The distribution that the tokens were drawn from; p is its probability.
     dvalues : ndarray of shape (M, L), optional
         Adds $\sum_{kt} \bar V_{kt}\,\nabla V_{kt}$, of the value head.
+    map : callable, (function, items) → list
+        Where the pieces are differentiated: in threads, or on the workers of a :class:`minillm.crew.Crew`. The pieces, and the order of
+        their sum, are the same, and so is every bit.
 
     Returns
     -------
@@ -108,13 +114,18 @@ def policy_gradient(
     if dV is not None:
         wanted |= (dV != 0).any(axis=1)
 
-    def differentiate(piece: Packed) -> np.ndarray:
-        logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-        weights = piece.spread(C)
-        if C.ndim == 2:
-            _, dlogits = weighted_log_likelihood(logits, piece.targets, weights, sampling)
-        else:
-            dlogits = sampling.backward(weights.astype(logits.dtype), sampling.log_probs(logits))
-        return model.backward(dlogits, cache, None if dV is None else piece.spread(dV).astype(logits.dtype), use_up=True)
+    pieces = [
+        (piece, piece.spread(C), None if dV is None else piece.spread(dV)) for piece in decisions.pack(tokenizer, wanted)
+    ]
+    return ordered_sum(functools.partial(_differentiate, model, sampling), pieces, np.zeros_like(model.parameters.vector), map)
 
-    return ordered_sum(differentiate, list(decisions.pack(tokenizer, wanted)), np.zeros_like(model.parameters.vector))
+
+def _differentiate(model: LanguageModel, sampling: Sampling, part: tuple[Packed, np.ndarray, np.ndarray | None]) -> np.ndarray:
+    """The gradient of one piece, with the coefficients of its tokens and the slopes of their values."""
+    piece, weights, dvalues = part
+    logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
+    if weights.ndim == 2:
+        _, dlogits = weighted_log_likelihood(logits, piece.targets, weights, sampling)
+    else:
+        dlogits = sampling.backward(weights.astype(logits.dtype), sampling.log_probs(logits))
+    return model.backward(dlogits, cache, None if dvalues is None else dvalues.astype(logits.dtype), use_up=True)

@@ -162,7 +162,6 @@ def run_study(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
-    train: Callable[[dict[str, Any]], Any] = train_once,
 ) -> Outcome:
     """Run what the directory does not hold yet, and return the results in the order of the grid.
 
@@ -178,7 +177,6 @@ def run_study(
     overwrite : bool
         Delete the study that the directory holds.
     quiet : bool
-    train : callable, configuration → result
 
     Raises
     ------
@@ -194,7 +192,7 @@ def run_study(
     if not resume:
         checkpoint.prepare_directory(directory, overwrite, study.as_config())
     try:
-        return run_jobs(train, jobs, directory / "journal.jsonl", make, name="study", quiet=quiet)
+        return run_jobs(train_once, jobs, directory / "journal.jsonl", make, name="study", quiet=quiet)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"; minillm study --resume {directory} goes on") from None
 

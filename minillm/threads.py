@@ -35,9 +35,11 @@ def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     return [future.result() for future in waiting]
 
 
-def ordered_sum(function: Callable[[Item], np.ndarray], items: Sequence[Item], start: np.ndarray) -> np.ndarray:
+def ordered_sum(
+    function: Callable[[Item], np.ndarray], items: Sequence[Item], start: np.ndarray, map: Callable[..., list] = parallel_map
+) -> np.ndarray:
     """Return ``start`` plus all ``function(item)``, added in the order of the items; ``start`` is changed in place."""
-    for value in parallel_map(function, items):
+    for value in map(function, items):
         start += value
     return start
 

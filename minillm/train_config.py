@@ -9,9 +9,11 @@ from typing import Any
 from minillm.errors import ON_NONFINITE, UserError, require_choice, require_integer, require_number
 from minillm.estimators import Estimator, named
 from minillm.evidence import REFERENCE, require_needs
+from minillm.gradients import SHARDS
 from minillm.sampling import Sampling
 
 KINDS = {"str": str, "bool": bool, "dict[str, Any]": dict, "float | None": float | int | None, "str | None": str | None}
+MAX_SHARDS = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,9 @@ class TrainConfig:
         Steps of the optimizer in each update.
     group : int
         Episodes of an update come in groups of this size that share their start.
+    shards : int
+        The episodes of an update are played in so many parts, each with random numbers of its own; as many workers can play them. The
+        numbers of a run depend on it, and never on the workers.
     temperature, top_k, top_p
         The distribution that actions are drawn from, and that is differentiated and evaluated.
     save_coefficients : bool
@@ -76,6 +81,7 @@ class TrainConfig:
     estimator: str = "state_rloo"
     epochs: int = 1
     group: int = 1
+    shards: int = SHARDS
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
@@ -94,6 +100,8 @@ class TrainConfig:
         require_choice("on_nonfinite", self.on_nonfinite, ON_NONFINITE)
         if self.improve_episodes % self.group:
             raise UserError(f"improve_episodes must be a multiple of group, got {self.improve_episodes} and {self.group}")
+        if self.shards > MAX_SHARDS:
+            raise UserError(f"shards must be at most {MAX_SHARDS}, got {self.shards}")
         if not 0 < self.fit_best <= 1:
             raise UserError(f"fit_best must be above 0 and at most 1, got {self.fit_best}")
         require_needs(self.method, value_head=True, reference=True)

@@ -35,6 +35,7 @@ from minillm.objectives import IGNORE
 from minillm.optimizers import AdamW, clip_by_global_norm, require_finite_update, warmup_cosine
 from minillm.sampling import PLAIN, Sampling
 from minillm.scoring import policy_gradient
+from minillm.threads import parallel_map
 from minillm.tokenizer import Tokenizer, ended
 from minillm.transcripts import Transcripts
 from minillm.transformer import GPT
@@ -198,6 +199,7 @@ def improve(
     sampling: Sampling = PLAIN,
     reference: GPT | None = None,
     on_coefficients: Callable[[int, np.ndarray], None] = lambda epoch, c: None,
+    map: Callable[..., list] = parallel_map,
 ) -> None:
     r"""Take a step of the optimizer along an estimate of $\nabla J$ from episodes that the model played.
 
@@ -221,6 +223,8 @@ def improve(
     reference : GPT, optional
         The policy that a KL term compares with.
     on_coefficients : callable, (epoch, coefficients of shape (M, L) or (M, L, V))
+    map : callable
+        Where the gradient is computed; see :func:`minillm.scoring.policy_gradient`.
 
     Raises
     ------
@@ -242,7 +246,7 @@ def improve(
         c = layout.steps(estimator.coefficients(batch))
         on_coefficients(epoch, c)
         dvalues = None if scores.values is None else value_slope(layout.steps(to_go(batch)), scores.values, len(batch))
-        gradient = policy_gradient(model, tokenizer, experience, c, sampling, dvalues)
+        gradient = policy_gradient(model, tokenizer, experience, c, sampling, dvalues, map)
         descend(model, optimizer, -gradient, step, lr)
 
 

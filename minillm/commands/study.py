@@ -80,7 +80,7 @@ def _given(options: argparse.Namespace, environments: bool) -> dict[str, Any]:
     given["estimator"] = options.estimator.split(",") if options.estimator else None
     read: dict[str, list[Any]] = {}
     for pair in options.env_option:
-        name, _, values = pair.partition("=")
-        read[name] = [read_options([f"{name}={value}"])[name] for value in values.split(",")]
+        name, equals, values = pair.partition("=")
+        read[name] = [read_options([name + equals + value])[name] for value in values.split(",")]
     given["env_options"] = read or None
     return {name: value for name, value in given.items() if value is not None}

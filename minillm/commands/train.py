@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "n_head": (count, "attention heads of each"),
     "epochs": (count, "steps of the optimizer on the episodes of one update"),
     "group": (count, "episodes that share their start"),
+    "shards": (count, "parts that the episodes of one update are played in, by as many workers (--executor)"),
     "temperature": (float, "of the distribution that is sampled, differentiated and evaluated"),
     "top_k": (count, "its k largest logits alone"),
     "top_p": (float, "its most probable tokens alone, up to this sum"),
@@ -78,10 +82,10 @@ def run(options: argparse.Namespace) -> int:
         return _compare(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-compare"))
     if options.seeds is not None:
         return _study(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-study"))
-    out, board = options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}"), _board(options)
+    out = options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}")
     training = Run(config, out)  # first: a wrong configuration neither leaves a directory behind nor deletes an old run
     checkpoint.prepare_directory(out, options.overwrite, training.settings())
-    return _train(training, board)
+    return _train(training, options)
 
 
 def _resume(options: argparse.Namespace, given: dict[str, Any]) -> int:
@@ -90,7 +94,7 @@ def _resume(options: argparse.Namespace, given: dict[str, Any]) -> int:
     for name in ("out", "overwrite", "compare", "seeds"):
         if getattr(options, name):
             raise RunDirectoryError(f"--resume DIR goes on in DIR; leave --{name} out")
-    return _train(resume_run(options.resume, given), _board(options))
+    return _train(resume_run(options.resume, given), options)
 
 
 def _board(options: argparse.Namespace) -> Any:
@@ -99,11 +103,16 @@ def _board(options: argparse.Namespace) -> Any:
     return Board() if options.tensorboard else None
 
 
-def _train(training: Any, board: Any) -> int:
+def _train(training: Any, options: argparse.Namespace) -> int:
     from minillm import report
+    from minillm.crew import Crew
+    from minillm.executors import VARIABLE, executor
 
-    out, training.board = training.directory, board
-    summary = training.execute()
+    out, training.board = training.directory, _board(options)
+    with contextlib.ExitStack() as stack:
+        if where := options.executor or os.environ.get(VARIABLE):
+            training.map = stack.enter_context(Crew(functools.partial(executor, where))).map
+        summary = training.execute()
     print(report.table(summary))
     print(report.episodes(training.agents[0], training.mdp, seed=training.config.seed, episodes=3))
     _picture("learning curve", out / "curve.png", lambda: report.picture(out))

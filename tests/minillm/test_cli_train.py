@@ -45,6 +45,10 @@ def test_bad_options_are_one_line(tmp_path, fails):
     assert "near it" in fails("train", "--estimator", "grpoo")
     assert "needs q" in fails("train", "--estimator", "all_action")
     assert "needs score_norms" in fails("train", "--compare", "rloo,optimal_baseline")
+    assert "seeds must be as in 0:20" in fails("train", "--seeds", "3:")
+    assert "does not go with --seed" in fails("train", "--seeds", "0:3", "--seed", "1")
+    assert "--seeds does not go with --save-coefficients" in fails("train", "--seeds", "0:3", "--save-coefficients")
+    assert "--compare does not go with --save-coefficients" in fails("train", "--compare", "rloo", "--save-coefficients")
     assert "does not go with --estimator" in fails("train", "--compare", "rloo", "--estimator", "rloo")
     assert "there is no" in fails("coefficients", tmp_path / "a", tmp_path / "b")
 
@@ -67,7 +71,8 @@ def test_the_coefficients_of_two_methods_are_compared(tmp_path, capsys):
     assert len(out.splitlines()) == 7
 
 
-def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys, fails):
+def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys, fails, monkeypatch):
+    monkeypatch.setenv("MINILLM_EXECUTOR", "serial")
     pytest.importorskip("matplotlib", reason="compare.png needs the extra 'plot'")
     out = tmp_path / "out"
     assert main(["train", "text/bandit-2-2", "--compare", "rloo,reinforce", "--seeds", "2", "--out", str(out), *SMALL]) == 0
@@ -76,3 +81,11 @@ def test_compare_prints_means_bands_and_the_number_of_seeds(tmp_path, capsys, fa
     assert "95 % band" in printed
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
     assert "already holds" in fails("train", "text/bandit-2-2", "--compare", "rloo", "--out", str(out), *SMALL)
+
+
+def test_seeds_make_a_study(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["train", "text/bandit-2-2", "--seeds", "2", "--seed", "7", "--executor", "serial", "--out", str(out), *SMALL]) == 0
+    assert "text/bandit-2-2  state_rloo     2" in capsys.readouterr().out
+    assert [row.split(",")[:2] for row in (out / "runs.csv").read_text().splitlines()[1:]] == [["text/bandit-2-2", "state_rloo"]] * 2
+    assert json.loads((out / "config.json").read_text())["seeds"] == [7, 8]

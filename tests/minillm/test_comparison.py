@@ -1,12 +1,14 @@
 """Several estimators over several seeds."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from minillm.comparison import band, compare, table
-from minillm.errors import UserError
+from minillm.comparison import compare, table
+from minillm.errors import UserError, WorkerError
+from minillm.study import train_once
 from minillm.train_config import TrainConfig
 
 TINY = TrainConfig(
@@ -15,24 +17,14 @@ TINY = TrainConfig(
 )  # fmt: skip
 
 
-def test_the_band_is_students():
-    """Of 1, 2, 3: s = 1, and t at 97.5 % with two degrees of freedom is 4.3027 (any printed table)."""
-    mean, half = band(np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]))
-    assert mean.tolist() == [2, 5]
-    assert half[0] == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
-    assert half[1] == 0
-    assert np.isnan(band(np.array([[1.0]]))[1]).all()
-
-
 def test_each_estimator_is_trained_with_each_seed(tmp_path):
-    found = compare(TINY, ["rloo", "reinforce"], 2, tmp_path / "out", quiet=True)
+    found = compare(TINY, ["rloo", "reinforce"], [3, 4], tmp_path / "out", "serial", quiet=True)
     assert found["seeds"] == [3, 4]
     assert json.loads((tmp_path / "out" / "compare.json").read_text()) == found
     for name in ("rloo", "reinforce"):
         for k, seed in enumerate(found["seeds"]):
-            summary = json.loads((tmp_path / "out" / f"{name}-seed{seed}" / "summary.json").read_text())
-            assert (summary["estimator"], summary["seed"]) == (name, seed)
-            assert found["methods"][name][k][-1] == summary["exact"]["improve"]
+            run = train_once(dataclasses.asdict(dataclasses.replace(TINY, estimator=name, seed=seed)))
+            assert found["methods"][name][k][-1] == run["exact"]["improve"]
             assert len(found["methods"][name][k]) == len(found["episodes"])
     text = table(found)
     assert "text/bandit-2-1: exact J after 64 episodes, 2 seeds each" in text
@@ -43,6 +35,18 @@ def test_each_estimator_is_trained_with_each_seed(tmp_path):
 
 def test_what_cannot_be_compared_leaves_no_directory(tmp_path):
     for names in (["rloo", "rloo"], ["rloo", "rlo"], ["optimal_baseline"]):
-        with pytest.raises(UserError, match=r"named twice|no estimator 'rlo'; near it: rloo|needs score_norms"):
-            compare(TINY, names, 1, tmp_path / "out")
+        with pytest.raises(UserError, match=r"each once|no estimator 'rlo'; near it: rloo|needs score_norms"):
+            compare(TINY, names, [0], tmp_path / "out", "serial")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_done(tmp_path, monkeypatch):
+    def train(config):
+        if config["seed"] == 4:
+            raise OSError("disk full")
+        return train_once(config)
+
+    monkeypatch.setattr("minillm.study.train_once", train)
+    with pytest.raises(WorkerError, match=r"1 of the runs failed .*resume.*seed=4: OSError: disk full"):
+        compare(TINY, ["rloo"], [3, 4], tmp_path / "out", "serial", quiet=True)
+    assert len((tmp_path / "out" / "journal.jsonl").read_text().splitlines()) == 2

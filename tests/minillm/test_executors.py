@@ -109,7 +109,8 @@ if __name__ == "__main__":
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     command = [sys.executable, tmp_path / "parent.py"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()}) as parent:
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as parent:
         assert int(parent.stdout.readline()) != parent.pid
         parent.send_signal(signal.SIGKILL)
         parent.communicate(timeout=30)  # to the end of its output, which the worker holds open too
@@ -118,7 +119,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 def test_no_scheduler_is_one_line(monkeypatch):
     pytest.importorskip("distributed", reason="needs the extra 'distributed'")
     monkeypatch.setattr("minillm.executors.PATIENCE", 1)
-    with pytest.raises(UserError, match="no dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(UserError, match=r"no dask scheduler answers at tcp://127.0.0.1:9"):
         executor("tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="no dask scheduler answers"):
         executor("tcp://nonsense")
@@ -126,5 +127,5 @@ def test_no_scheduler_is_one_line(monkeypatch):
 
 def test_mpi_says_how_it_is_started():
     pytest.importorskip("mpi4py", reason="needs the extra 'mpi'")
-    with pytest.raises(UserError, match="mpiexec -n N python -m mpi4py.futures -m minillm"):
+    with pytest.raises(UserError, match=r"mpiexec -n N python -m mpi4py.futures -m minillm"):
         executor("mpi")
