@@ -129,7 +129,8 @@ class Formulas:
         """MathML, with brackets that grow, and with spaces as TeX has them."""
         growing = re.sub(r"\\[bB]igg?([)\]])", r"\\right\1", re.sub(r"\\[bB]igg?([(\[])", r"\\left\1", latex))
         mathml = re.sub(r"<mo(?: stretchy=\"false\")?>(&#x0007C;|&#x0002F;)</mo>", TIGHT, self._convert(growing, **options))
-        return NAMED.sub(r'\1<mspace width="0.167em" />', mathml)
+        letters = re.sub(r"<mo>(&#x0221E;|&#x02202;)</mo>", r"<mi>\1</mi>", mathml)  # ∞ and ∂ are no operators with space around
+        return NAMED.sub(r'\1<mspace width="0.167em" />', letters)
 
 
 def _with_context(function: Callable[..., str]) -> Callable[..., str]:
@@ -155,12 +156,19 @@ def _finish(directory: Path, formulas: Formulas) -> int:
 
 def _code_beside(page: str, where: Path) -> str:
     """Add the tagged code of the module, where it has any, beside its docstring."""
-    source_file = ROOT / where.with_suffix(".py")
-    source = source_file.read_text(encoding="utf-8") if source_file.exists() else ""
+    source = _source(where)
     if not equation_tags(source):
         return page
     at = page.index('<input id="mod-')
     return f"{page[:at]}{_lesson_code(source, where)}{page[at:]}"
+
+
+def _source(where: Path) -> str:
+    """The source of the module that a page is about; empty for the first page."""
+    for path in (ROOT / where.with_suffix(".py"), ROOT / where.with_suffix("") / "__init__.py"):
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    return ""
 
 
 def _lesson_code(source: str, where: Path) -> str:
@@ -199,7 +207,6 @@ def _with_lessons(index: str, directory: Path) -> str:
 def _linked(title: str, pages: list[Path]) -> str:
     items = []
     for where in pages:
-        source = (ROOT / where.with_suffix(".py")).read_text(encoding="utf-8")
-        name, summary = ".".join(where.with_suffix("").parts), first_line(ast.get_docstring(ast.parse(source)) or "")
+        name, summary = ".".join(where.with_suffix("").parts), first_line(ast.get_docstring(ast.parse(_source(where))) or "")
         items.append(f'<li><a href="{where.as_posix()}">{name}</a><br>{html.escape(summary)}</li>')
     return f'<section><h2>{title}</h2><ul class="lessons">{"".join(items)}</ul></section>'

@@ -112,7 +112,8 @@ def _title(text: str) -> str:
 
 
 def _lesson(name: str, kind: str, summary_of: Any, texts: tuple, code: tuple, live: Callable[[], str], card: str = "") -> Lesson:
-    return Lesson(name, kind, first_line(inspect.getdoc(summary_of) or ""), texts, code, live, card)
+    summary = first_line(inspect.getdoc(summary_of) or "").removeprefix("Return ")
+    return Lesson(name, kind, summary, texts, code, live, card)
 
 
 def _operation(name: str) -> Lesson:

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from minillm import website
+from minillm.cli import main
 from minillm.errors import MissingExtra, RunDirectoryError
 from minillm.lessons.code import ROOT, equation_tags
 
@@ -79,6 +80,19 @@ def test_the_first_page_lists_lessons_and_environments(site):
     lessons, worlds = index.split("<h2>Lessons")[1].split("<h2>Environments")
     assert 'href="minillm/returns.html">minillm.returns</a>' in lessons
     assert 'href="envs/grid.html">envs.grid</a><br>Grid worlds' in worlds
+
+
+@pytest.mark.slow
+def test_the_whole(site, tmp_path, capsys):
+    assert main(["docs", str(tmp_path / "site")]) == 0
+    pages = len(list((tmp_path / "site").rglob("*.html")))
+    assert capsys.readouterr().out == f"{pages} pages; begin with {tmp_path / 'site' / 'index.html'}\n"
+    assert pages == len(website.modules()) + 1
+    for path in (tmp_path / "site").rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert website.OPEN not in page
+        for target in re.findall(r'href="(?!https?:|#)([^"#]+)', page):
+            assert (path.parent / target).exists(), (path, target)
 
 
 def test_a_directory_that_holds_something_is_kept(site, fails):

@@ -13,7 +13,7 @@ MUST = [
     *(HOME / "estimators" / f"{name}.py" for name in ("reinforce", "clipped", "kl", "importance", "actor_critic", "advantages")),
     *(HOME / f"{name}.py" for name in ("objectives", "returns", "block", "transformer", "lab/differentiate", "estimators/action_sets")),
 ]
-SOURCES = sorted(path for path in HOME.rglob("*.py") if path.parent.name != "lessons")
+SOURCES = sorted(HOME.rglob("*.py"))
 
 
 def identity(path):
