@@ -87,11 +87,14 @@ def test_the_whole(site, tmp_path, capsys):
     assert main(["docs", str(tmp_path / "site")]) == 0
     pages = len(list((tmp_path / "site").rglob("*.html")))
     assert capsys.readouterr().out == f"{pages} pages; begin with {tmp_path / 'site' / 'index.html'}\n"
-    assert pages == len(website.modules()) + 1
+    assert pages == len(website.modules()) + 1 + 5
+    index, lesson = (tmp_path / "site" / "index.html").read_text("utf-8"), tmp_path / "site" / "tutorial" / "lesson_1_neuron.html"
+    assert 'href="tutorial/lesson_1_neuron.html">One neuron&#x27;s gradient</a>' in index
+    assert "gradient WRONG" in lesson.read_text(encoding="utf-8")
     for path in (tmp_path / "site").rglob("*.html"):
         page = path.read_text(encoding="utf-8")
         assert website.OPEN not in page
-        for target in re.findall(r'href="(?!https?:|#)([^"#]+)', page):
+        for target in re.findall(r'href="(?!https?:|#|\$)([^"#]+)', page):
             assert (path.parent / target).exists(), (path, target)
 
 
