@@ -94,7 +94,7 @@ def test_the_whole(site, tmp_path, capsys):
     for path in (tmp_path / "site").rglob("*.html"):
         page = path.read_text(encoding="utf-8")
         assert website.OPEN not in page
-        for target in re.findall(r'href="(?!https?:|#|\$)([^"#]+)', page):
+        for target in re.findall(r'href="(?!https?:|#|\$)([^"#<]+)[#"]', page):
             assert (path.parent / target).exists(), (path, target)
 
 
