@@ -1,7 +1,17 @@
-r"""One block of the transformer: $a = h + \mathrm{Attn}(\mathrm{LN}_1(h))$, then $h' = a + \mathrm{MLP}(\mathrm{LN}_2(a))$.
+r"""One block of the transformer: what attention and MLP find is added to the residual stream, one after the other.
+
+$$a = h + \mathrm{Attn}(\mathrm{LN}_1(h)) \tag{1}$$
+
+$$h' = a + \mathrm{MLP}(\mathrm{LN}_2(a)) \tag{2}$$
 
 The backward is the lines of the forward in reverse order. Each sum passes its gradient to both of its terms, so where a value
-is used twice, two gradients are added: $\bar a = \bar h' + \mathrm{LN}_2^\top(\dots)$ and $\bar h = \bar a + \mathrm{LN}_1^\top(\dots)$.
+is used twice, two gradients are added; $f^\top$ is the backward of f:
+
+$$\bar a = \bar h' + \mathrm{LN}_2^\top\,\mathrm{MLP}^\top\,\bar h' \tag{3}$$
+
+$$\bar h = \bar a + \mathrm{LN}_1^\top\,\mathrm{Attn}^\top\,\bar a \tag{4}$$
+
+So the gradient of the output reaches every block unchanged, together with what the blocks above add to it.
 
 With a source of random numbers, dropout acts where GPT-2 has it: on the attention weights and on both terms that are added.
 
@@ -132,13 +142,13 @@ def block(
     _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2), scale=scale)
     o, attn_proj = linear(merged.reshape(h.shape), theta[name + "attn.c_proj.weight"], theta[name + "attn.c_proj.bias"])
     o, o_drop = dropout(o, resid_pdrop, rng=rng)
-    a = np.add(h, o, out=o)
+    a = np.add(h, o, out=o)  # (1)
     x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
     u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
     g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
     m, m_drop = dropout(m, resid_pdrop, rng=rng)
-    m += a
+    m += a  # (2)
     kept = BlockCache(
         ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj, o_drop, m_drop
     )
@@ -159,7 +169,7 @@ def block_backward(
     du = act_backward(dg, bent, out=dg)
     dx = through("mlp.c_fc", linear_backward, du, c_fc)
     da = through("ln_2", layernorm_backward, dx, ln_2)
-    da += dh
+    da += dh  # (3)
     dmerged = through("attn.c_proj", linear_backward, dropout_backward(da, o_drop), attn_proj)
     H, D = attended[0].shape[1::2]
     dqkv = np.empty((B, T, 3, H, D), dh.dtype)
@@ -172,5 +182,5 @@ def block_backward(
         dqkv[:, :, 0] = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked).reshape(B, T, H, D)
     dx = through("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), c_attn)
     dh = through("ln_1", layernorm_backward, dx, ln_1)
-    dh += da
+    dh += da  # (4)
     return dh

@@ -1,11 +1,16 @@
 r"""Out = Transformer(x; θ): the GPT of Radford et al. 2019 ("Language models are unsupervised multitask learners").
 
-With $h^0 = W_{te}[x] + W_{pe}[0..T-1]$, each block adds to the residual stream twice,
+Tokens and their positions are looked up and added; each of L blocks (:mod:`minillm.block`) adds to this residual stream twice; the
+last state, normalised, is compared with a row for each token of the vocabulary:
 
-$$a = h + \mathrm{Attn}(\mathrm{LN}_1(h)), \qquad h' = a + \mathrm{MLP}(\mathrm{LN}_2(a)),$$
+$$h^0 = W_{te}[x] + W_{pe}[0..T-1] \tag{1}$$
 
-and the logits are $z = \mathrm{LN}_f(h^L)\,W_{head}^\top$, where $W_{head} = W_{te}$ when tied. The backward walks the same lines in
-reverse order. Where a value is used twice (the residual stream; a tied embedding), its gradients *add*.
+$$y = \mathrm{LN}_f(h^L), \qquad z = y\,W_{head}^\top \tag{2}$$
+
+where $W_{head} = W_{te}$ when tied. The backward walks the same lines in reverse order. Where a value is used twice (the residual
+stream; a tied embedding), its gradients *add*: with $E$ the one-hot rows of the tokens,
+
+$$\bar W_{te} = \bar z^\top y + E^\top\bar h^0 \tag{3}$$
 Activations are kept as (B·T, C) matrices, so that each linear map is one matrix product for the whole batch.
 """
 
@@ -112,7 +117,7 @@ class GPT(LanguageModel):
         B, T = ids.shape
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
         p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
-        h.reshape(B, T, config.n_embd)[...] += p.reshape(*positions.shape, config.n_embd)
+        h.reshape(B, T, config.n_embd)[...] += p.reshape(*positions.shape, config.n_embd)  # (1)
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
         blocks = []
@@ -122,7 +127,7 @@ class GPT(LanguageModel):
             h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep, rng)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
-        logits = (y @ theta[self._head].T).reshape(*shape, -1)
+        logits = (y @ theta[self._head].T).reshape(*shape, -1)  # (2)
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 
     def values(self, cache: tuple) -> np.ndarray:
@@ -138,7 +143,7 @@ class GPT(LanguageModel):
         theta, gradient = self.parameters, self.parameters.like()
         tokens, places, blocks, y, final, (B, T), dropped = cache
         dz = dlogits.reshape(len(y), -1)
-        gradient[self._head][...] = dz.T @ y
+        gradient[self._head][...] = dz.T @ y  # (3) the head's share
         dy = dz @ theta[self._head]
         if dvalues is not None:
             dv = dvalues.reshape(len(y), 1)
@@ -150,7 +155,7 @@ class GPT(LanguageModel):
         dh = dropout_backward(dh, dropped)
         dp = dh.reshape(B, T, dh.shape[1]).sum(axis=0) if len(places[0]) == T else dh  # one p for all rows: it collects from all
         gradient["wpe.weight"][...] = embedding_backward(dp, places)
-        gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
+        gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # (3) adds to it when tied
         return gradient.vector
 
     def activation_ledger(self, B: int, T: int) -> dict[str, int]:

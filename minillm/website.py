@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.errors import MissingExtra, RunDirectoryError
+from minillm.lessons import pages
 from minillm.lessons.code import ROOT, code_tags, equation_tags, tagged_code
 from minillm.lessons.formulas import unicode_formula
 from minillm.lessons.prose import FORMULA, first_line
@@ -64,10 +65,10 @@ def build(directory: Path, overwrite: bool = False, names: Sequence[str] | None 
         raise MissingExtra("the documentation", str(error.name).split(".")[0], "docs") from None
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())) and not overwrite:
         raise RunDirectoryError(f"{directory} is not empty; --overwrite writes the pages into it")
-    formulas = Formulas(latex.convert)
+    formulas, style = Formulas(latex.convert), STYLE.read_text(encoding="utf-8")
     footer = "minillm: formulas are MathML, nothing is loaded from a network"
     pdoc.render.configure(docformat="numpy", include_undocumented=False, footer_text=footer)
-    pdoc.render.env.loader = ChoiceLoader([DictLoader({"custom.css": STYLE.read_text(encoding="utf-8")}), pdoc.render.env.loader])
+    pdoc.render.env.loader = ChoiceLoader([DictLoader({"custom.css": style}), pdoc.render.env.loader])
     plain: Callable[[str, Any, str], str] = pdoc.render_helpers.to_markdown
 
     def to_markdown(context: Any, docstring: str) -> str:
@@ -77,13 +78,14 @@ def build(directory: Path, overwrite: bool = False, names: Sequence[str] | None 
     with tempfile.TemporaryDirectory() as made, warnings.catch_warnings():
         for known in ("The module specification", "Error parsing type annotation"):  # named twice; a NamedTuple's own __init__
             warnings.filterwarnings("ignore", known)
-        pdoc.pdoc(*(modules() if names is None else names), output_directory=Path(made))
-        pages = _finish(Path(made), formulas)
+        pdoc.pdoc(*(modules() if names is None else names), f"!.*({RUN_ON_IMPORT.pattern})", output_directory=Path(made))
+        scripts = pages.write(Path(made) / "tutorial", formulas.hide, style) if names is None else []
+        written = _finish(Path(made), formulas, [(path.relative_to(made), title) for path, title in scripts])
         try:
             shutil.copytree(made, directory, dirs_exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"{directory} cannot be written: {error}") from None
-    return pages
+    return written
 
 
 class Formulas:
@@ -129,7 +131,8 @@ class Formulas:
         """MathML, with brackets that grow, and with spaces as TeX has them."""
         growing = re.sub(r"\\[bB]igg?([)\]])", r"\\right\1", re.sub(r"\\[bB]igg?([(\[])", r"\\left\1", latex))
         mathml = re.sub(r"<mo(?: stretchy=\"false\")?>(&#x0007C;|&#x0002F;)</mo>", TIGHT, self._convert(growing, **options))
-        return NAMED.sub(r'\1<mspace width="0.167em" />', mathml)
+        letters = re.sub(r"<mo>(&#x0221E;|&#x02202;)</mo>", r"<mi>\1</mi>", mathml)  # ∞ and ∂ are no operators with space around
+        return NAMED.sub(r'\1<mspace width="0.167em" />', letters)
 
 
 def _with_context(function: Callable[..., str]) -> Callable[..., str]:
@@ -138,10 +141,10 @@ def _with_context(function: Callable[..., str]) -> Callable[..., str]:
     return pass_context(function)
 
 
-def _finish(directory: Path, formulas: Formulas) -> int:
-    """Put the formulas back, the code beside them, and the lessons on the first page."""
-    pages = sorted(directory.rglob("*.html"))
-    for path in pages:
+def _finish(directory: Path, formulas: Formulas, scripts: list[tuple[Path, str]]) -> int:
+    """Put the formulas back, the code beside them, and the lessons and scripts on the first page."""
+    paths = sorted(directory.rglob("*.html"))
+    for path in paths:
         page = path.read_text(encoding="utf-8")
         if OPEN in page:
             path.write_text(_code_beside(formulas.show(page), path.relative_to(directory)), encoding="utf-8")
@@ -149,18 +152,25 @@ def _finish(directory: Path, formulas: Formulas) -> int:
     if search.exists():
         search.write_text(formulas.as_text(search.read_text(encoding="utf-8")), encoding="utf-8")
     index = directory / "index.html"
-    index.write_text(_with_lessons(index.read_text(encoding="utf-8"), directory), encoding="utf-8")
-    return len(pages)
+    index.write_text(_with_lessons(index.read_text(encoding="utf-8"), directory, scripts), encoding="utf-8")
+    return len(paths)
 
 
 def _code_beside(page: str, where: Path) -> str:
     """Add the tagged code of the module, where it has any, beside its docstring."""
-    source_file = ROOT / where.with_suffix(".py")
-    source = source_file.read_text(encoding="utf-8") if source_file.exists() else ""
+    source = _source(where)
     if not equation_tags(source):
         return page
     at = page.index('<input id="mod-')
     return f"{page[:at]}{_lesson_code(source, where)}{page[at:]}"
+
+
+def _source(where: Path) -> str:
+    """The source of the module that a page is about; empty for the first page."""
+    for path in (ROOT / where.with_suffix(".py"), ROOT / where.with_suffix("") / "__init__.py"):
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    return ""
 
 
 def _lesson_code(source: str, where: Path) -> str:
@@ -186,20 +196,26 @@ def _lesson_code(source: str, where: Path) -> str:
     return f'<div class="lesson-code pdoc-code codehilite" style="display:block"><h4>{title}</h4>{"".join(blocks)}</div>\n'
 
 
-def _with_lessons(index: str, directory: Path) -> str:
-    """Put the name, and lists of the lessons and of the environments, on the first page."""
-    pages = [path.relative_to(directory) for path in sorted(directory.rglob("*.html"))]
-    lessons = [where for where in pages if 'class="lesson-code' in (directory / where).read_text(encoding="utf-8")]
-    worlds = [where for where in pages if where.parts[0] == "envs" and len(where.parts) == 2]
-    sections = _linked("Lessons: the maths beside the code", lessons) + _linked("Environments", worlds)
+def _with_lessons(index: str, directory: Path, scripts: list[tuple[Path, str]]) -> str:
+    """Put the name, and lists of the scripts, the lessons and the environments, on the first page."""
+    paths = [path.relative_to(directory) for path in sorted(directory.rglob("*.html"))]
+    lessons = [where for where in paths if 'class="lesson-code' in (directory / where).read_text(encoding="utf-8")]
+    worlds = [where for where in paths if where.parts[0] == "envs" and len(where.parts) == 2]
+    sections = _section("The method in five scripts", [_link(where, title) for where, title in scripts]) if scripts else ""
+    sections += _section("Lessons: the maths beside the code", [_described(where) for where in lessons])
+    sections += _section("Environments", [_described(where) for where in worlds])
     named = re.sub(r'<a href="https://pdoc.dev">\s*<img.*?</a>', "<h1>minillm</h1>&emsp;", index, count=1, flags=re.DOTALL)
     return named.replace("</main>", f"{sections}</main>", 1)
 
 
-def _linked(title: str, pages: list[Path]) -> str:
-    items = []
-    for where in pages:
-        source = (ROOT / where.with_suffix(".py")).read_text(encoding="utf-8")
-        name, summary = ".".join(where.with_suffix("").parts), first_line(ast.get_docstring(ast.parse(source)) or "")
-        items.append(f'<li><a href="{where.as_posix()}">{name}</a><br>{html.escape(summary)}</li>')
-    return f'<section><h2>{title}</h2><ul class="lessons">{"".join(items)}</ul></section>'
+def _section(title: str, items: list[str]) -> str:
+    return f'<section><h2>{title}</h2><ul class="lessons"><li>{"</li><li>".join(items)}</li></ul></section>'
+
+
+def _link(where: Path, text: str) -> str:
+    return f'<a href="{where.as_posix()}">{html.escape(text)}</a>'
+
+
+def _described(where: Path) -> str:
+    summary = first_line(ast.get_docstring(ast.parse(_source(where))) or "")
+    return f"{_link(where, '.'.join(where.with_suffix('').parts))}<br>{html.escape(summary)}"

@@ -37,6 +37,6 @@ def run(options: argparse.Namespace) -> int:
         print(source, end="")
         return 0
     with single_threaded_blas():
-        for part in cells.run(source, script.name):
-            print(part, flush=True, end="\n\n")
+        for kind, part in cells.run(source, script.name):
+            print(cells.as_text(kind, part), flush=True, end="\n\n")
     return 0

@@ -112,13 +112,15 @@ def _title(text: str) -> str:
 
 
 def _lesson(name: str, kind: str, summary_of: Any, texts: tuple, code: tuple, live: Callable[[], str], card: str = "") -> Lesson:
-    return Lesson(name, kind, first_line(inspect.getdoc(summary_of) or ""), texts, code, live, card)
+    summary = first_line(inspect.getdoc(summary_of) or "").removeprefix("Return ")
+    return Lesson(name, kind, summary, texts, code, live, card)
 
 
 def _operation(name: str) -> Lesson:
     op, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
     module = importlib.import_module(op.__module__)
-    return _lesson(name, OPERATIONS, module, (module, op), (op, backward), lambda: operations.live(name))
+    helpers = (f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__ and f.__name__[0] == "_")
+    return _lesson(name, OPERATIONS, module, (module, op), (op, backward, *helpers), lambda: operations.live(name))
 
 
 def _model_code() -> tuple[Callable[..., Any], ...]:

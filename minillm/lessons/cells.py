@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from minillm.lessons.prose import readable
 
 MARK = re.compile(r"^# %%(?P<text> \[markdown\])?.*\n", re.MULTILINE)
-CODE, OUTPUT = "  │ ", "  "
+MARGIN = {"code": "  │ ", "output": "  "}
 
 
 class Cell(NamedTuple):
@@ -34,8 +34,8 @@ def cells(script: str) -> list[Cell]:
     return made
 
 
-def run(script: str, name: str) -> Iterator[str]:
-    """Yield the text of a script, the code of each cell, and what it prints.
+def run(script: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a script as they come: ("text", markdown), ("code", source) and ("output", what the code printed).
 
     Parameters
     ----------
@@ -46,24 +46,25 @@ def run(script: str, name: str) -> Iterator[str]:
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in cells(script):
         if cell.is_text:
-            yield _text(cell.source)
+            yield "text", re.sub(r"^# ?", "", cell.source, flags=re.MULTILINE)
             continue
-        yield "\n".join((CODE + line).rstrip() for line in cell.source.split("\n"))
+        yield "code", cell.source
         printed = io.StringIO()
         gap = "\n" * cell.line  # so that a traceback names the right line
         with contextlib.redirect_stdout(printed):
             exec(compile(gap + cell.source, name, "exec"), names)
         if printed.getvalue():
-            yield "\n".join((OUTPUT + line).rstrip() for line in printed.getvalue().rstrip("\n").split("\n"))
+            yield "output", printed.getvalue().rstrip("\n")
+
+
+def as_text(kind: str, part: str) -> str:
+    """Return a part for a terminal: text filled, code behind a bar, output indented."""
+    if kind == "text":
+        text = readable(part.replace("`", "``"))
+        return re.sub(r"^# (.+)$", lambda found: f"{found[1]}\n{'=' * len(found[1])}", text, flags=re.MULTILINE)
+    return "\n".join((MARGIN[kind] + line).rstrip() for line in part.split("\n"))
 
 
 def title(script: str) -> str:
     """Return the first heading of a script."""
     return re.search(r"^# # (.+)$", script, re.MULTILINE)[1]  # type: ignore[index]
-
-
-def _text(source: str) -> str:
-    """A markdown cell, its comment signs taken off; a heading is underlined."""
-    lines = [line.removeprefix("#").removeprefix(" ") for line in source.split("\n")]
-    text = readable("\n".join(lines).replace("`", "``"))
-    return re.sub(r"^# (.+)$", lambda found: f"{found[1]}\n{'=' * len(found[1])}", text, flags=re.MULTILINE)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from minillm.lessons.prose import FORMULA
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,7 +25,8 @@ def equation_tags(source: str) -> list[str]:
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     texts = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
-    return [tag for text in texts for tag in re.findall(r"\\tag\{(\d+)\}", text)]
+    equations = [found["display"] or "" for text in texts for found in FORMULA.finditer(text)]
+    return [tag for equation in equations for tag in re.findall(r"\\tag\{(\d+)\}", equation)]
 
 
 def code_tags(source: str) -> dict[int, list[str]]:

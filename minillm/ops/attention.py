@@ -2,27 +2,45 @@ r"""Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, eq. 1),
 
 For one head, with queries $Q$ $(T_q, D)$, keys $K$ and values $V$ $(T_k, D)$, $c = 1/\sqrt D$ and a mask of what is visible,
 
-$$S = c\,QK^\top \ (\text{hidden entries } -\infty), \qquad P_{tj} = \frac{e^{S_{tj}}}{\sum_k e^{S_{tk}}}, \qquad O = PV .$$
+$$S = c\,QK^\top \ (\text{hidden entries } -\infty) \tag{1}$$
 
-The mask comes *after* the scaling and by selection: whatever a hidden score was, its weight is exactly zero. The scores
-are shifted by the largest visible one (its real part), which cancels in the quotient. A row that sees nothing has the
-output zero and passes no gradient.
+$$P_{tj} = \frac{e^{S_{tj}}}{\sum_k e^{S_{tk}}} \tag{2}$$
 
-Backward. From $O = PV$: $\bar V = P^\top\bar O$ and $\bar P = \bar O V^\top$. The softmax has $\partial P_{tj}/\partial S_{tk} =
-P_{tj}([j=k]-P_{tk})$, hence
+$$O = PV \tag{3}$$
 
-$$\bar S_{tk} = P_{tk}\Big(\bar P_{tk} - \sum_j P_{tj}\bar P_{tj}\Big), \qquad
-  \sum_j P_{tj}\bar P_{tj} = \sum_j P_{tj}\sum_d \bar O_{td}V_{jd} = \sum_d \bar O_{td}O_{td} ,$$
+The mask comes *after* the scaling and by selection: whatever a hidden score was, its weight is exactly zero, and nothing is ever
+multiplied with $-\infty$ (in complex numbers $c\cdot(-\infty)$ has a NaN in it). The scores are shifted by the largest visible one (its
+real part), which cancels in the quotient. A row that sees nothing has the output zero and passes no gradient.
+
+Backward, from the last line to the first. $O = PV$ is a product:
+
+$$\bar V = P^\top\bar O \tag{4}$$
+
+$$\bar P = \bar O V^\top \tag{5}$$
+
+The softmax has $\partial P_{tj}/\partial S_{tk} = P_{tj}([j=k]-P_{tk})$, and summing $\bar P_{tj}\,\partial P_{tj}/\partial S_{tk}$ over j
+
+$$\bar S_{tk} = P_{tk}\Big(\bar P_{tk} - \sum_j P_{tj}\bar P_{tj}\Big) \tag{6}$$
+
+$$\sum_j P_{tj}\bar P_{tj} = \sum_j P_{tj}\sum_d \bar O_{td}V_{jd} = \sum_d \bar O_{td}O_{td} \tag{7}$$
 
 so the rank-one term needs only rows of length $D$ (Dao et al. 2022, arXiv:2205.14135, appendix B.2). Where $P$ is zero, $\bar S$ is
-zero: hidden entries need no second mask. Last, $S = c\,QK^\top$ gives $\bar Q = c\,\bar S K$ and $\bar K = c\,\bar S^\top Q$: the factor
-$1/\sqrt D$ appears in the backward as it does in the forward.
+zero: hidden entries need no second mask. Last, $S = c\,QK^\top$ gives
 
-Dropout of the weights (GPT-2's ``attn_pdrop``) is a constant scale $D$ on them: $O = (D\circ P)V$. Then $\bar V = (D\circ P)^\top\bar O$ and
-$\bar P = D\circ(\bar OV^\top)$; the identity $\sum_j P_{tj}\bar P_{tj} = \sum_d \bar O_{td}O_{td}$ stays true, and all else as it was.
+$$\bar Q = c\,\bar S K, \qquad \bar K = c\,\bar S^\top Q, \qquad c = 1/\sqrt D \tag{8}$$
 
-Each row of $\bar S$ sums to zero, so a bias added to all keys ($K + \mathbf 1 b^\top$ shifts row $t$ of $S$ by $c\,q_t\!\cdot b$)
-has a gradient of exactly zero. Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
+**The factor** $1/\sqrt D$ appears in the backward as it does in the forward, once on each way: in $\bar Q$ and in $\bar K$, not in
+$\bar V$. The code multiplies $\bar S$ by it, which serves both.
+
+Dropout of the weights (GPT-2's ``attn_pdrop``) is a constant scale $M$ on them: $O = (M\circ P)V$. Then $\bar V = (M\circ P)^\top\bar O$ and
+$\bar P = M\circ(\bar OV^\top)$; the identity $\sum_j P_{tj}\bar P_{tj} = \sum_d \bar O_{td}O_{td}$ stays true, and all else as it was.
+
+**The key bias has no gradient.** A bias $b$ added to all keys, $K + \mathbf 1 b^\top$, adds the same number $c\,q_t\!\cdot b$ to every
+score of row $t$, and the softmax of a row does not change when a constant is added to it. So $b$ changes nothing, and its gradient is
+exactly zero. The backward says the same: with $\sum_k P_{tk} = 1$ each row of (6) sums to zero, and
+$\bar b = \sum_j\bar K_j = c\sum_t q_t\sum_j\bar S_{tj} = 0$. What a run shows for it is rounding.
+
+Cost: $4T_qT_kD$ operations forward, $8T_qT_kD$ backward. Kept: $Q, K, V, P^\top, O$.
 
 The code holds $S^\top$ and $P^\top$, keys by queries: a maximum or a sum over keys then takes row after row, eight numbers at a time.
 Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ tokens), and is done for up to ``QUERIES`` queries at
@@ -56,7 +74,7 @@ def attention(
     out : ndarray of shape (B, H, Tq, D), optional
         Where the output is written; any strides.
     scale : ndarray of shape (B, H, Tq, Tk), optional
-        $D$, from :func:`minillm.ops.dropout.dropout_scale`: multiplies the weights.
+        $M$, from :func:`minillm.ops.dropout.dropout_scale`: multiplies the weights.
 
     Returns
     -------
@@ -69,11 +87,11 @@ def attention(
     for rows, keys, new, bound in _steps(visible, Tq, Tk, q.dtype):
         p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= 1 / math.sqrt(q.shape[-1])
-        np.fmin(p[:, :, new], bound, out=p[:, :, new])  # −∞ where hidden, NaN too
+        np.fmin(p[:, :, new], bound, out=p[:, :, new])  # (1) −∞ where hidden, NaN or not
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
         np.exp(p, out=p)
-        p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # not 0, also where nothing is seen
-        np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])
+        p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
+        np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
         weights.append((rows, keys, p))
     return o, (q, k, v, weights, o, scale)
 
@@ -84,17 +102,17 @@ def attention_backward(
     """Return ``(dq, dk, dv)`` for the upstream gradient ``do`` of shape (B, H, Tq, D), written to ``out`` where it has an array."""
     q, k, v, weights, o, scale = cache
     dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
-    rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # rowsum(Ō∘O)
+    rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # (7) rowsum(Ō∘O)
     put = _write
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
         do_rows = do[:, :, rows]
-        put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)
-        ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # P̄
+        put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)  # (4)
+        ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # (5) P̄
         ds -= rest[..., rows]
-        ds *= p  # S̄ = P∘(P̄ − rowsum(Ō∘O))
-        ds *= 1 / math.sqrt(q.shape[-1])
-        put(dk[:, :, keys], ds, q[:, :, rows])
-        np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])
+        ds *= p  # (6) S̄ = P∘(P̄ − rowsum(Ō∘O))
+        ds *= 1 / math.sqrt(q.shape[-1])  # (8) c·S̄, for both
+        put(dk[:, :, keys], ds, q[:, :, rows])  # (8) K̄
+        np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])  # (8) Q̄
         put = _add
     return dq, dk, dv
 

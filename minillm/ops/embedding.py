@@ -1,8 +1,10 @@
-r"""Rows of a table: $y_n = W_{i_n}$.
+r"""Rows of a table, $y_n = W_{i_n}$, as ids pick them.
+
+$$y_n = W_{i_n} \tag{1}$$
 
 Backward. $y = EW$ with the one-hot matrix $E_{nv} = [i_n = v]$, hence $\bar W = E^\top \bar y$, that is
 
-$$\bar W_v = \sum_{n:\, i_n = v} \bar y_n .$$
+$$\bar W_v = \sum_{n:\, i_n = v} \bar y_n \tag{2}$$
 
 Repeated ids *add up*; assignment, and ``dW[ids] += dy`` (which NumPy buffers, so that of repeated rows only the last
 arrives), are the classic mistakes. $E^\top$ is sparse with one entry a column, so the sum is a sparse product:
@@ -26,7 +28,7 @@ def embedding(ids: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, tuple]:
     y : ndarray of shape (N, C), a copy
     cache : tuple for :func:`embedding_backward`
     """
-    return weight[ids], (ids, len(weight))
+    return weight[ids], (ids, len(weight))  # (1)
 
 
 def embedding_backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
@@ -35,4 +37,4 @@ def embedding_backward(dy: np.ndarray, cache: tuple) -> np.ndarray:
     one_hot_transposed = sparse.csc_array(
         (np.ones(len(ids), dy.dtype), ids, np.arange(len(ids) + 1)), shape=(rows, len(ids))
     )
-    return one_hot_transposed @ dy
+    return one_hot_transposed @ dy  # (2)

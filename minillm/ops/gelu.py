@@ -1,17 +1,18 @@
 r"""GELU in the form of GPT-2, ``gelu_new`` (Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2).
 
-$$\mathrm{gelu}(x) = \tfrac{x}{2}\,(1+\tanh u) = x\,\sigma(2u), \qquad u = \sqrt{2/\pi}\,(x + 0.044715\,x^3),$$
+$$\mathrm{gelu}(x) = \tfrac{x}{2}\,(1+\tanh u) = x\,\sigma(2u), \qquad u = \sqrt{2/\pi}\,(x + 0.044715\,x^3) \tag{1}$$
 
 since $\tfrac12(1+\tanh u) = 1/(1+e^{-2u}) = \sigma(2u)$: one exponential in place of a slow tanh. (The exact form
 $x\,\Phi(x)$ with erf is another function, up to 6e-4 apart, and has another name, ``gelu``.)
 
 Backward. With $s=\sigma(2u)$, $\sigma' = \sigma(1-\sigma)$ and $u' = \sqrt{2/\pi}\,(1 + 3\cdot 0.044715\,x^2)$,
 
-$$\frac{d}{dx}\,x\,s = s + x\,s\,(1-s)\,2u' .$$
+$$\frac{d}{dx}\,x\,s = s + x\,s\,(1-s)\,2u' \tag{2}$$
 
 The derivative is computed in the forward, while the block is in cache, and is all that is kept. For $|x|$ beyond a limit
 $s$ is 0 or 1 to the last bit, so the cubic is taken at $x$ clipped to the limit: no overflow in $x^3$, no warning. In real
 dtypes the exponential may overflow to infinity, and $1/(1+\infty) = 0$ is exact; in complex ones it must stay finite.
+Cost: one exponential an entry, in the forward.
 """
 
 import math
@@ -53,13 +54,13 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
             np.exp(s, out=s)
             s += 1
             np.reciprocal(s, out=s)  # σ(2u)
-            np.multiply(x[rows], s, out=y[rows])
+            np.multiply(x[rows], s, out=y[rows])  # (1)
             if derivative is not None:
                 square *= 3 * CUBIC * SLOPE
                 square += SLOPE  # 2u′
                 square *= 1 - s  # 0 for large x, before x·s makes the product too large
                 square *= y[rows]
-                square += s  # s + x·s·(1−s)·2u′, in its place in the derivative
+                square += s  # (2) s + x·s·(1−s)·2u′, in its place in the derivative
     return y, derivative
 
 

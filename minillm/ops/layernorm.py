@@ -1,7 +1,10 @@
 r"""Layer normalisation over the features of each row (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 3–4).
 
-$$\mu = \tfrac1C\sum_j x_j, \qquad r = \Big(\tfrac1C\sum_j (x_j-\mu)^2 + \epsilon\Big)^{-1/2}, \qquad
-  \hat x_j = r\,(x_j-\mu), \qquad y_j = \gamma_j \hat x_j + \beta_j .$$
+$$\mu = \tfrac1C\sum_j x_j \tag{1}$$
+
+$$r = \Big(\tfrac1C\sum_j (x_j-\mu)^2 + \epsilon\Big)^{-1/2} \tag{2}$$
+
+$$\hat x_j = r\,(x_j-\mu), \qquad y_j = \gamma_j \hat x_j + \beta_j \tag{3}$$
 
 Backward. Write $g_j = \gamma_j\bar y_j$ for the gradient that reaches $\hat x_j$. Since $\hat x = r\,(x-\mu)$,
 
@@ -11,14 +14,16 @@ The derivative of the mean inside the variance, which readers often miss, is ide
 $\partial/\partial\mu\,\sum_j (x_j-\mu)^2 = -2\sum_j (x_j-\mu) = 0$. What remains is the direct path, the path through $\mu$ in
 the numerator, and the path through $r$:
 
-$$\bar x_k = r\,g_k \;-\; r\,\tfrac1C\sum_j g_j \;-\; r\,\hat x_k\,\tfrac1C\sum_j g_j\hat x_j .$$
+$$\bar x_k = r\,g_k \;-\; r\,\tfrac1C\sum_j g_j \;-\; r\,\hat x_k\,\tfrac1C\sum_j g_j\hat x_j \tag{4}$$
 
 Both subtracted terms are means over *features*; so $\sum_k \bar x_k = 0$: adding a constant to a row changes nothing.
-The parameters collect over rows: $\bar\gamma_j = \sum_n \bar y_{nj}\hat x_{nj}$, $\bar\beta_j = \sum_n\bar y_{nj}$.
+The parameters are used by every row and collect over rows:
+
+$$\bar\gamma_j = \sum_n \bar y_{nj}\hat x_{nj}, \qquad \bar\beta_j = \sum_n\bar y_{nj} \tag{5}$$
 
 A constant row has $x-\mu = 0$; with $\epsilon = 0$ the rule is $r = 0$, hence output $\beta$ and gradient zero. Rows are shifted
 by their first entry before averaging, so that a constant row is *exactly* zero after centring in any precision.
-Kept for the backward: $\hat x$ (N, C) and $r$ (N, 1).
+Cost: a few passes over the row in each direction. Kept for the backward: $\hat x$ (N, C) and $r$ (N, 1).
 """
 
 import numpy as np
@@ -46,14 +51,14 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
     y, x_hat, rstd = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
     for rows in row_blocks(N, C):
         centred = np.subtract(x[rows], x[rows, :1], out=x_hat[rows])
-        centred -= (centred @ mean_of)[:, None]
+        centred -= (centred @ mean_of)[:, None]  # (1) x − μ
         variance = np.multiply(centred, centred, out=y[rows]) @ mean_of
         variance += eps
         variance[variance == 0] = np.inf  # a constant row without eps: r = 0
-        np.divide(1, np.sqrt(variance), out=rstd[rows, 0])
-        centred *= rstd[rows]
+        np.divide(1, np.sqrt(variance), out=rstd[rows, 0])  # (2)
+        centred *= rstd[rows]  # (3) x̂
         np.multiply(centred, weight, out=y[rows])
-        y[rows] += bias
+        y[rows] += bias  # (3) y
     return y, (x_hat, rstd, weight)
 
 
@@ -69,12 +74,12 @@ def layernorm_backward(
     for rows in row_blocks(N, C):
         ones = np.ones(rows.stop - rows.start, dy.dtype)
         product = np.multiply(dy[rows], x_hat[rows], out=dx[rows])
-        dweight += ones @ product  # γ̄ = Σₙ ȳ·x̂
-        dbias += ones @ dy[rows]  # β̄ = Σₙ ȳ
+        dweight += ones @ product  # (5) γ̄ = Σₙ ȳ·x̂
+        dbias += ones @ dy[rows]  # (5) β̄ = Σₙ ȳ
         mean_gx = product @ mean_of_gain  # (1/C) Σⱼ gⱼ·x̂ⱼ
         mean_g = dy[rows] @ mean_of_gain  # (1/C) Σⱼ gⱼ
         d = np.multiply(x_hat[rows], -mean_gx[:, None], out=dx[rows])
         d -= mean_g[:, None]
         d += dy[rows] * weight
-        d *= rstd[rows]  # x̄ = r·(g − mean(g) − x̂·mean(g·x̂))
+        d *= rstd[rows]  # (4) x̄ = r·(g − mean(g) − x̂·mean(g·x̂))
     return dx, dweight, dbias

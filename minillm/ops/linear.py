@@ -1,8 +1,16 @@
 r"""The affine map $y = xW + b$, rows of $x$ being tokens; the weight is stored (in, out) as GPT-2's ``Conv1D`` does.
 
-Backward. With $L$ the loss and $\bar y = \partial L/\partial y$, the chain rule through $y_{nj} = \sum_i x_{ni}W_{ij} + b_j$ reads
+$$y_{nj} = \sum_i x_{ni}W_{ij} + b_j \tag{1}$$
 
-$$\bar x_{ni} = \sum_j \bar y_{nj} W_{ij}, \qquad \bar W_{ij} = \sum_n x_{ni}\bar y_{nj}, \qquad \bar b_j = \sum_n \bar y_{nj}.$$
+Backward. With $L$ the loss and $\bar y = \partial L/\partial y$, the chain rule sums over all $y_{nj}$ in which an entry is used.
+$x_{ni}$ is used in row n, with the factors $W_{ij}$; $W_{ij}$ in column j, with the factors $x_{ni}$; $b_j$ in column j, with the
+factor 1:
+
+$$\bar x_{ni} = \sum_j \bar y_{nj} W_{ij} \tag{2}$$
+
+$$\bar W_{ij} = \sum_n x_{ni}\bar y_{nj} \tag{3}$$
+
+$$\bar b_j = \sum_n \bar y_{nj} \tag{4}$$
 
 A weight is used by every row, so its gradient is a sum over all rows: over batch *and* time. Cost: one product forward,
 two backward, $2N\,C_{in}C_{out}$ operations each. Kept for the backward: $x$ (and $W$, by reference).
@@ -26,7 +34,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndar
     cache : tuple for :func:`linear_backward`
     """
     y = x @ weight
-    y += bias
+    y += bias  # (1)
     return y, (x, weight)
 
 
@@ -35,7 +43,7 @@ def linear_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C_out); the last two are written to ``out``."""
     x, weight = cache
-    dx = dy @ weight.T
-    dweight = np.matmul(x.T, dy, out=out[0])
-    dbias = np.matmul(np.ones(len(dy), dy.dtype), dy, out=out[1])  # a sum over rows: BLAS is faster than .sum(0)
+    dx = dy @ weight.T  # (2)
+    dweight = np.matmul(x.T, dy, out=out[0])  # (3)
+    dbias = np.matmul(np.ones(len(dy), dy.dtype), dy, out=out[1])  # (4) a sum over rows: BLAS is faster than .sum(0)
     return dx, dweight, dbias

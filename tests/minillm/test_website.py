@@ -5,6 +5,7 @@ import re
 import pytest
 
 from minillm import website
+from minillm.cli import main
 from minillm.errors import MissingExtra, RunDirectoryError
 from minillm.lessons.code import ROOT, equation_tags
 
@@ -79,6 +80,23 @@ def test_the_first_page_lists_lessons_and_environments(site):
     lessons, worlds = index.split("<h2>Lessons")[1].split("<h2>Environments")
     assert 'href="minillm/returns.html">minillm.returns</a>' in lessons
     assert 'href="envs/grid.html">envs.grid</a><br>Grid worlds' in worlds
+
+
+@pytest.mark.slow
+def test_the_whole(site, tmp_path, capsys):
+    assert main(["docs", str(tmp_path / "site")]) == 0
+    pages = len(list((tmp_path / "site").rglob("*.html")))
+    assert capsys.readouterr().out == f"{pages} pages; begin with {tmp_path / 'site' / 'index.html'}\n"
+    assert pages == len(website.modules()) + 1 + 5
+    index, lesson = (tmp_path / "site" / "index.html").read_text("utf-8"), tmp_path / "site" / "tutorial" / "lesson_1_neuron.html"
+    assert 'href="tutorial/lesson_1_neuron.html">One neuron&#x27;s gradient</a>' in index
+    assert "gradient WRONG" in lesson.read_text(encoding="utf-8")
+    for path in (tmp_path / "site").rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        assert website.OPEN not in page
+        text = re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)  # what stands in source code is no link
+        for target in re.findall(r'href="(?!https?:|#|\$)([^"#]+)[#"]', text):
+            assert (path.parent / target).exists(), (path, target)
 
 
 def test_a_directory_that_holds_something_is_kept(site, fails):

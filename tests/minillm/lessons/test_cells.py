@@ -2,7 +2,7 @@
 
 import pytest
 
-from minillm.lessons.cells import Cell, cells, run, title
+from minillm.lessons.cells import Cell, as_text, cells, run, title
 
 SCRIPT = '''"""Not shown."""
 # %% [markdown]
@@ -31,12 +31,18 @@ def test_cells():
 
 def test_what_is_shown():
     shown = run(SCRIPT, "script.py")
-    assert next(shown) == "A title\n=======\n\nText with x² and code."
-    assert next(shown) == '  │ x = 2\n  │ print("x is", x)'
-    assert next(shown) == "  x is 2"
-    assert next(shown) == "  │ y = x * x"
-    assert next(shown) == "  │ raise ValueError(y)"
+    assert next(shown) == ("text", "# A title\n\nText with $x^2$ and `code`.")
+    assert next(shown) == ("code", 'x = 2\nprint("x is", x)')
+    assert next(shown) == ("output", "x is 2")
+    assert next(shown) == ("code", "y = x * x")
+    assert next(shown) == ("code", "raise ValueError(y)")
     with pytest.raises(ValueError, match="4") as raised:
         next(shown)
     assert raised.traceback[-1].lineno + 1 == 16
     assert str(raised.traceback[-1].path).endswith("script.py")
+
+
+def test_parts_in_a_terminal():
+    assert as_text("text", "# A title\n\nText with $x^2$ and `code`.") == "A title\n=======\n\nText with x² and code."
+    assert as_text("code", "x = 2\n\ny = 3") == "  │ x = 2\n  │\n  │ y = 3"
+    assert as_text("output", "a\n\nb") == "  a\n\n  b"

@@ -8,13 +8,12 @@ import minillm
 from minillm.lessons.code import code_tags, equation_tags
 
 HOME = Path(minillm.__file__).parent
-NOT_YET = {"attention.py", "blocks.py", "embedding.py", "gelu.py", "gelu_erf.py", "layernorm.py", "linear.py", "__init__.py"}
 MUST = [
-    *sorted(path for path in (HOME / "ops").glob("*.py") if path.name not in NOT_YET),
+    *sorted(path for path in (HOME / "ops").glob("*.py") if path.name not in ("__init__.py", "blocks.py")),
     *(HOME / "estimators" / f"{name}.py" for name in ("reinforce", "clipped", "kl", "importance", "actor_critic", "advantages")),
-    *(HOME / f"{name}.py" for name in ("objectives", "returns", "lab/differentiate", "estimators/action_sets")),
+    *(HOME / f"{name}.py" for name in ("objectives", "returns", "block", "transformer", "lab/differentiate", "estimators/action_sets")),
 ]
-SOURCES = sorted(path for path in HOME.rglob("*.py") if path.parent.name != "lessons")
+SOURCES = sorted(HOME.rglob("*.py"))
 
 
 def identity(path):
