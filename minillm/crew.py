@@ -23,6 +23,7 @@ from minillm.executors import abandon, number_of_workers
 
 AGAIN = 3  # times that a lost call is made again
 SUSPECT = 2  # losses after which a call is made alone
+PATIENCE = 60  # seconds that an executor may be without any worker
 HOPELESS = 3  # calls given up, with none ever answered, after which no more are tried
 
 
@@ -139,8 +140,10 @@ class _Work:
         """Hand out and take in until all is answered."""
         while self.waiting or self.under_way:
             handed_out = self._hand_out()
-            patience = 0 if handed_out else None  # what has come already is taken before more is handed out
+            patience = 0 if handed_out else PATIENCE  # what has come already is taken before more is handed out
             done, _ = wait(self.under_way, patience, FIRST_COMPLETED)
+            if not (done or handed_out) and getattr(self.crew.executor, "workers", 1) == 0:
+                raise WorkerError(f"no worker is left, and for {PATIENCE} s none has come")
             for future in done:
                 came = self._take(future, self.under_way.pop(future))
                 if came:

@@ -16,12 +16,14 @@ process comes along, and ends when this process ends, however that happens.
 from __future__ import annotations
 
 import importlib
+import math
 import multiprocessing
 import os
 import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any
@@ -148,11 +150,14 @@ class DaskExecutor(Executor):
             self._client.close()
             raise UserError(f"the dask scheduler at {address} has no workers; start one: dask worker {address}") from None
         self._executor = self._client.get_executor(pure=False, retries=RETRIES)
+        self._asked, self._workers = -math.inf, 0
 
     @property
     def workers(self) -> int:
-        """How many threads its workers have now."""
-        return sum(self._client.nthreads().values())
+        """How many threads its workers have; asked for once a second, since workers come and go."""
+        if time.monotonic() - self._asked > 1:
+            self._asked, self._workers = time.monotonic(), sum(self._client.nthreads().values())
+        return self._workers
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Hand a call to the scheduler."""

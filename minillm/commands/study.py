@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="the study's directory (a new one below runs/)")
     parser.add_argument("--overwrite", action="store_true", help="delete the study that DIR holds")
     parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="run what is missing of the study in DIR")
-    parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR)
+    parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR.format("process"))
     for name, (kind, meaning) in OPTIONS.items():
         parser.add_argument("--" + name.replace("_", "-"), type=several(kind), default=None, metavar="VALUE,VALUE", help=meaning)
     parser.set_defaults(command=run)

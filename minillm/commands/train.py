@@ -15,7 +15,7 @@ from minillm.commands.arguments import count, seed
 from minillm.errors import ON_NONFINITE, MissingExtra, RunDirectoryError, UserError
 from minillm.train_config import TrainConfig
 
-EXECUTOR = "where: serial, process, process:N, tcp://host:port, mpi or package.module:factory (MINILLM_EXECUTOR, or process)"
+EXECUTOR = "who computes: serial, process, process:N, tcp://host:port, mpi, package.module:factory (else MINILLM_EXECUTOR says; else {})"
 OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "collect_episodes": (count, "episodes of the uniform policy, to fit to"),
     "fit_best": (float, "fit to this share of the steps taken in each state: those that paid most"),
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--estimator", default=None, metavar="NAME", help="a name, or several joined by + (state_rloo)")
     parser.add_argument("--compare", default=None, metavar="NAME,NAME", help="train with each of these estimators")
     parser.add_argument("--seeds", default=None, metavar="A:B", help="train with each of them: 0:20, or 3,5,7, or how many from --seed on")
-    parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR)
+    parser.add_argument("--executor", default=None, metavar="WHERE", help=EXECUTOR.format("threads; for several runs process"))
     parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="go on with a run from its last checkpoint")
     parser.add_argument("--on-nonfinite", choices=ON_NONFINITE, default=None, help="what follows a loss or gradient that is not (stop)")
     parser.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard, too")

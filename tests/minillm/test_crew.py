@@ -123,6 +123,18 @@ def test_cancelled_is_lost_and_an_odd_error_is_told_in_the_end():
     assert "CancelledError" in came["x"].error
 
 
+def test_an_executor_that_has_lost_all_its_workers_is_not_waited_for_for_ever(monkeypatch):
+    class Deserted(Executor):
+        workers = 0
+
+        def submit(self, fn, /, *args):
+            return Future()
+
+    monkeypatch.setattr("minillm.crew.PATIENCE", 0.01)
+    with pytest.raises(WorkerError, match="no worker is left"), Crew(Deserted) as crew:
+        list(crew.run(abs, {"x": 2}))
+
+
 def test_short_calls_are_sent_several_at_a_time(monkeypatch):
     """With a clock that gains 1/64 s a reading, calls take so long, and ten of them are a task of 10/64 s."""
     now = iter(range(10**6))
