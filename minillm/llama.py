@@ -1,7 +1,14 @@
 r"""Llama (Touvron et al. 2023, arXiv:2302.13971), the architecture of SmolLM2 and many others.
 
 With $h^0 = W_e[x]$, each block adds to the residual stream twice (:mod:`minillm.llama_block`), and the logits are
-$z = \mathrm{RMS}_f(h^L)\,W_{head}^\top$, where $W_{head} = W_e$ when tied. Against GPT-2: RMSNorm in place of LayerNorm, rotated queries
+
+$$y = \mathrm{RMS}_f(h^L), \qquad z = y\,W_{head}^\top \tag{1}$$
+
+where $W_{head} = W_e$ when tied; its gradient then is, with $E$ the one-hot rows of the tokens,
+
+$$\bar W_e = \bar z^\top y + E^\top\bar h^0 \tag{2}$$
+
+Against GPT-2: RMSNorm in place of LayerNorm, rotated queries
 and keys in place of a position embedding, a gated MLP, fewer key heads than query heads, and no bias anywhere.
 """
 
@@ -100,7 +107,7 @@ class Llama(LanguageModel):
             h, kept = llama_block(h, theta, layer, config, (B, T), tables, visible, last, remember, keep)
             blocks.append(kept)
         y, final = rmsnorm(h, theta["model.norm.weight"], config.rms_norm_eps)
-        logits = (y @ theta[config.head].T).reshape(*shape, -1)
+        logits = (y @ theta[config.head].T).reshape(*shape, -1)  # (1)
         return logits, (tokens, blocks, y, final, (B, T)) if keep else ()
 
     def backward(
@@ -110,9 +117,9 @@ class Llama(LanguageModel):
         theta, gradient = self.parameters, self.parameters.like()
         tokens, blocks, y, final, shape = cache
         dz = dlogits.reshape(len(y), -1)
-        gradient[self.config.head][...] = dz.T @ y
+        gradient[self.config.head][...] = dz.T @ y  # (2) the head's share
         dh, gradient["model.norm.weight"][...] = rmsnorm_backward(dz @ theta[self.config.head], final)
         for layer in reversed(range(self.config.num_hidden_layers)):
             dh = llama_block_backward(dh, blocks.pop() if use_up else blocks[layer], theta, gradient, layer, shape)
-        gradient[EMBEDDING][...] += embedding_backward(dh, tokens)  # adds to the head's share when tied
+        gradient[EMBEDDING][...] += embedding_backward(dh, tokens)  # (2) adds to it when tied
         return gradient.vector

@@ -1,8 +1,17 @@
-r"""One block of a Llama: $a = h + \mathrm{Attn}(\mathrm{RMS}_1(h))$, then $h' = a + \mathrm{MLP}(\mathrm{RMS}_2(a))$.
+r"""One block of a Llama: attention and a gated MLP, each added to the residual stream.
 
-Attention turns queries and keys by their positions and lets groups of heads share keys and values; the MLP is
-$W_{down}\,(\mathrm{silu}(W_{gate}x)\circ W_{up}x)$; no map has a bias. Weights are (out, in) as in the checkpoint, $y = xW^\top$, hence
-$\bar x = \bar y W$ and $\bar W = \bar y^\top x$.
+$$a = h + \mathrm{Attn}(\mathrm{RMS}_1(h)) \tag{1}$$
+
+$$h' = a + \mathrm{MLP}(\mathrm{RMS}_2(a)), \qquad \mathrm{MLP}(x) = W_{down}\,(\mathrm{silu}(W_{gate}x)\circ W_{up}x) \tag{2}$$
+
+Backward, as in :mod:`minillm.block`: a sum passes its gradient to both terms,
+
+$$\bar a = \bar h' + \mathrm{RMS}_2^\top\,\mathrm{MLP}^\top\,\bar h' \tag{3}$$
+
+$$\bar h = \bar a + \mathrm{RMS}_1^\top\,\mathrm{Attn}^\top\,\bar a \tag{4}$$
+
+Attention turns queries and keys by their positions and lets groups of heads share keys and values; no map has a bias. Weights are
+(out, in) as in the checkpoint, $y = xW^\top$, hence $\bar x = \bar y W$ and $\bar W = \bar y^\top x$.
 
 The last block may work at some positions only (``at``), as in :mod:`minillm.block`: what is picked is the *turned* query, so the
 rotation's backward comes after the rows are back in their places.
@@ -96,12 +105,12 @@ def llama_block(
     o, attended = grouped_attention(q, k, v, visible)
     merged = o.swapaxes(1, 2).reshape(len(h), H * D)  # heads side by side again
     a = merged @ theta[name + "self_attn.o_proj.weight"].T
-    a += h
+    a += h  # (1)
     z, norm_2 = rmsnorm(a, theta[name + "post_attention_layernorm.weight"], config.rms_norm_eps)
     gate, up = np.split(z @ stacked(theta, layer, GATE_UP).T, 2, axis=1)
     opened, gated = swiglu(gate, up, keep)
     m = opened @ theta[name + "mlp.down_proj.weight"].T
-    m += a
+    m += a  # (2)
     if gated is None:
         return m, None
     return m, LlamaCache(norm_1, x, turned, picked, attended, merged, norm_2, z, gated, opened)
@@ -121,7 +130,7 @@ def llama_block_backward(
     dgate_up = np.concatenate(swiglu_backward(through("mlp.down_proj.weight", dh, opened), gated), axis=1)
     stacked(gradient, layer, GATE_UP)[...] = dgate_up.T @ z
     da, gradient[name + "post_attention_layernorm.weight"][...] = rmsnorm_backward(dgate_up @ stacked(theta, layer, GATE_UP), norm_2)
-    da += dh
+    da += dh  # (3)
     dmerged = through("self_attn.o_proj.weight", da, merged)
     D = attended[0].shape[-1]
     dq, dk, dv = grouped_attention_backward(dmerged.reshape(B, -1, merged.shape[1] // D, D).swapaxes(1, 2), attended)
@@ -132,5 +141,5 @@ def llama_block_backward(
     dqkv = np.concatenate([dqk, dv], axis=1).swapaxes(1, 2).reshape(B * T, -1)
     stacked(gradient, layer, QKV)[...] = dqkv.T @ x
     dh, gradient[name + "input_layernorm.weight"][...] = rmsnorm_backward(dqkv @ stacked(theta, layer, QKV), norm_1)
-    dh += da
+    dh += da  # (4)
     return dh

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from minillm import block, objectives, ops, transformer
+from minillm import block, llama, llama_block, objectives, ops, transformer
 from minillm.errors import UserError
 from minillm.estimators import ESTIMATORS
 from minillm.lab import differentiate
@@ -18,8 +18,10 @@ from minillm.lessons import estimators, models, operations
 from minillm.lessons.code import code_of, place_of
 from minillm.lessons.prose import first_line, readable
 
-OPERATIONS, MODEL, OBJECTIVES, INSTRUMENTS = "Operations", "The model", "Objectives", "Instruments"
+OPERATIONS, MODEL, OBJECTIVES, INSTRUMENTS = "Operations", "Models", "Objectives", "Instruments"
 WEIGHTED = (objectives.cross_entropy, objectives.weighted_log_likelihood)
+GPT_CODE = (transformer.GPT.forward, transformer.GPT.backward, block.block, block.block_backward)
+LLAMA_CODE = (llama.Llama.forward, llama.Llama.backward, llama_block.llama_block, llama_block.llama_block_backward)
 ESTIMATED = "Estimators of a policy gradient, and what each one estimates"
 ALIASES = {
     "block": "transformer", "gpt": "transformer", "gelu_erf": "gelu", "softmax": "log_softmax", "swish": "silu", "reinforce_loo": "rloo",
@@ -65,7 +67,8 @@ class Lesson:
 def lessons() -> dict[str, Lesson]:
     """Return all lessons in the order of the list."""
     made = [_operation(name) for name in operations.names()]
-    made.append(_lesson("transformer", MODEL, transformer, (transformer, block), _model_code(), models.transformer))
+    made.append(_lesson("transformer", MODEL, transformer, (transformer, block), GPT_CODE, models.transformer))
+    made.append(_lesson("llama", MODEL, llama, (llama, llama_block), LLAMA_CODE, models.llama))
     made += [
         _lesson(
             "cross_entropy", OBJECTIVES, objectives.cross_entropy, (objectives, objectives.cross_entropy), WEIGHTED,
@@ -121,10 +124,6 @@ def _operation(name: str) -> Lesson:
     module = importlib.import_module(op.__module__)
     helpers = (f for f in vars(module).values() if inspect.isfunction(f) and f.__module__ == module.__name__ and f.__name__[0] == "_")
     return _lesson(name, OPERATIONS, module, (module, op), (op, backward, *helpers), lambda: operations.live(name))
-
-
-def _model_code() -> tuple[Callable[..., Any], ...]:
-    return transformer.GPT.forward, transformer.GPT.backward, block.block, block.block_backward
 
 
 def _objective(name: str, live: Callable[[], str]) -> Lesson:

@@ -2,14 +2,19 @@ r"""Live runs of what is no operation and no estimator: the transformer, the obj
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 
-from minillm.config import GPTConfig
 from minillm.lab.differentiate import central_difference, complex_gradient, complex_step
 from minillm.lab.standard import random_case
 from minillm.lessons.tables import beside, facts, text_columns
+from minillm.llama import Llama
+from minillm.llama_config import LlamaConfig
 from minillm.objectives import cross_entropy, expected_reward, reinforce
 from minillm.ops import log_softmax
+from minillm.parameters import Parameters
 
 REWARDS = np.array([1.0, 0.0, 0.4])
 LOGITS = np.array([[0.3, -0.2, 0.5]])
@@ -19,25 +24,48 @@ ACTIONS = np.arange(3)[:, None]  # three actions of one token each
 def transformer() -> str:
     """Run a two-layer GPT: loss, and every array's gradient beside its complex step."""
     case = random_case(0, V=5, T=4, B=2, H=2, D=2)
-    names = case.layout(case.theta)
-    gradient, exact = case.layout(case.gradient(case.theta)), case.layout(complex_gradient(case.loss, case.theta))
-    lengths = {name: float(np.linalg.norm(gradient[name])) for name, _ in names.items()}
-    columns = {
-        "array": list(lengths),
-        "shape": [str(view.shape) for _, view in names.items()],
-        "‖gradient‖": [f"{length:10.6f}" for length in lengths.values()],
-        "‖complex step‖": [f"{np.linalg.norm(exact[name]):14.6f}" for name in lengths],
-        "largest difference": [f"{np.abs(gradient[name] - exact[name]).max():18.1e}" for name in lengths],
-    }
-    C = case.config.n_embd
+    gradient, C = case.layout(case.gradient(case.theta)), case.config.n_embd
     return "\n\n".join([
-        f"{_shape(case.config)}; ids of shape {case.ids.shape}; loss {float(case.loss(case.theta)):.6f}", text_columns(columns),
+        f"{_settings(case.config)}; ids of shape {case.ids.shape}; loss {float(case.loss(case.theta)):.6f}",
+        _arrays(gradient, case.layout(complex_gradient(case.loss, case.theta))),
         facts({"gradient of the key bias, the middle third of h.0.attn.c_attn.bias": gradient["h.0.attn.c_attn.bias"][C : 2 * C]}),
     ])  # fmt: skip
 
 
-def _shape(config: GPTConfig) -> str:
-    return f"n_layer {config.n_layer}, n_head {config.n_head}, n_embd {config.n_embd}, vocab_size {config.vocab_size}"
+def llama() -> str:
+    """Run a one-layer Llama in which two heads share keys and values."""
+    config = LlamaConfig(
+        vocab_size=5, hidden_size=4, intermediate_size=6, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    ids, theta = rng.integers(5, size=(2, 5)), rng.normal(0, 0.4, Parameters(config.shapes()).vector.size)
+
+    def loss(vector: np.ndarray) -> np.generic:
+        return cross_entropy(Llama.from_vector(config, vector).forward(ids[:, :-1])[0], ids[:, 1:])[0]
+
+    model = Llama.from_vector(config, theta)
+    logits, cache = model.forward(ids[:, :-1])
+    gradient = model.backward(cross_entropy(logits, ids[:, 1:])[1], cache)
+    exact = complex_gradient(loss, theta)
+    layouts = (Parameters(config.shapes(), vector) for vector in (gradient, exact))
+    return f"{_settings(config)}; ids of shape (2, 4); loss {float(loss(theta)):.6f}\n\n{_arrays(*layouts)}"
+
+
+def _settings(config: Any) -> str:
+    """What is not as it is by default."""
+    known = {field.name: (getattr(config, field.name), field.default) for field in dataclasses.fields(config)}
+    return ", ".join(f"{name} {value}" for name, (value, default) in known.items() if value != default)
+
+
+def _arrays(gradient: Parameters, exact: Parameters) -> str:
+    """A table of all arrays: the lengths of two gradients, and the largest difference of an entry."""
+    return text_columns({
+        "array": list(gradient),
+        "shape": [str(view.shape) for view in gradient.values()],
+        "‖gradient‖": [f"{np.linalg.norm(view):10.6f}" for view in gradient.values()],
+        "‖complex step‖": [f"{np.linalg.norm(view):14.6f}" for view in exact.values()],
+        "largest difference": [f"{np.abs(gradient[name] - exact[name]).max():18.1e}" for name in gradient],
+    })  # fmt: skip
 
 
 def cross_entropy_on_two() -> str:

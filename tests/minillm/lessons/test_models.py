@@ -19,6 +19,14 @@ def test_transformer():
     assert np.abs(np.array(re.search(r"key bias.*c_attn.bias +(.*)", text)[1].split(), dtype=float)).max() < 1e-15
 
 
+def test_llama():
+    text = models.llama()
+    assert "num_attention_heads 2, num_key_value_heads 1;" in text
+    rows = text.split("largest difference\n")[1].split("\n")
+    assert len(rows) == 12
+    assert max(float(row.split()[-1]) for row in rows) < 1e-13
+
+
 def test_cross_entropy():
     _, loss, minus_log_p = re.split(r"loss in nats|−log p of token 2", models.cross_entropy_on_two())
     assert float(loss) == float(minus_log_p) > 0

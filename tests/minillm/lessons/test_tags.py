@@ -11,7 +11,8 @@ HOME = Path(minillm.__file__).parent
 MUST = [
     *sorted(path for path in (HOME / "ops").glob("*.py") if path.name not in ("__init__.py", "blocks.py")),
     *(HOME / "estimators" / f"{name}.py" for name in ("reinforce", "clipped", "kl", "importance", "actor_critic", "advantages")),
-    *(HOME / f"{name}.py" for name in ("objectives", "returns", "block", "transformer", "lab/differentiate", "estimators/action_sets")),
+    *(HOME / f"{name}.py" for name in ("objectives", "returns", "block", "transformer", "llama", "llama_block", "lab/differentiate")),
+    HOME / "estimators" / "action_sets.py",
 ]
 SOURCES = sorted(HOME.rglob("*.py"))
 
