@@ -18,9 +18,12 @@ SYMBOLS = {
     "leftarrow": "←", "mapsto": "↦", "Rightarrow": "⇒", "mid": "|", "langle": "⟨", "rangle": "⟩", "lfloor": "⌊", "rfloor": "⌋",
     "lceil": "⌈", "rceil": "⌉", "dots": "…", "ldots": "…", "cdots": "⋯", "star": "*", "forall": "∀", "perp": "⊥", "|": "‖", "{": "{",
     "}": "}", "%": "%", "_": "_", "&": "&", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "left": "", "right": "",
+    "zeta": "ζ", "xi": "ξ", "nu": "ν", "chi": "χ", "psi": "ψ", "Gamma": "Γ", "Theta": "Θ", "Lambda": "Λ", "Pi": "Π", "Psi": "Ψ",
+    "ll": "≪", "gg": "≫", "cup": "∪", "cap": "∩", "subset": "⊂", "setminus": "∖", "exists": "∃", "otimes": "⊗", "lvert": "|",
+    "rvert": "|", "lVert": "‖", "rVert": "‖", "prime": "′", "colon": ":", "bullet": "•",
     "quad": "\u2003", "qquad": "\u2003", "\\": "\u2003", "big": "", "Big": "", "bigg": "", "bigl": "", "bigr": "", "displaystyle": "",
 }  # fmt: skip
-RELATIONS = frozenset("≤≥≠≈≡∝∼∈∉→←↦⇒∘")  # set apart from what stands beside them
+RELATIONS = frozenset("≤≥≠≈≡∝∼∈∉→←↦⇒∘≪≫⊂")  # set apart from what stands beside them
 FUNCTIONS = frozenset(("log", "exp", "min", "max", "sin", "cos", "tanh", "det", "ln", "sup", "arg"))
 ACCENTS = {"bar": "\u0304", "hat": "\u0302", "tilde": "\u0303", "dot": "\u0307"}
 PLAIN = frozenset(("mathrm", "text", "mathbf", "mathbb", "mathcal"))
