@@ -15,7 +15,7 @@ from envs import (
     translation,
 )  # fmt: skip
 from envs.checking import CheckFailed, check
-from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, exact, ids, make, register
+from envs.core import ResetNeeded, SimpleEnv, TextEnv, UnknownEnvironment, build, exact, ids, make, register
 from envs.facts import cards
 from envs.lenient import Lenient
 from envs.mdp import ExactMDP, Solution
@@ -38,6 +38,7 @@ __all__ = [
     "adventure",
     "arithmetic",
     "bandit",
+    "build",
     "cards",
     "check",
     "dialogue",

@@ -49,6 +49,7 @@ def rooms(id: str) -> ExactMDP:
     starts = [(room, key, True) for room, key in product(EXITS, EXITS)]
 
     def outcomes(state, action):
+        """The one outcome, less the cost of a step."""
         after, reward = _step(state, action)
         return [(1.0, after, reward - STEP_COST)]
 

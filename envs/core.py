@@ -194,39 +194,44 @@ def _build(id: str, options: tuple) -> Any:
     return _build_now(id, dict(options))
 
 
-def exact(id: str, **options: Any) -> ExactMDP:
-    """Return the table of an environment (tables are shared and read-only).
-
-    Raises
-    ------
-    UnknownEnvironment
-        If no environment has this id.
-    ValueError
-        If an option is unknown or out of range, or the environment has no table.
-    """
-    if not isinstance(id, str):
-        raise TypeError(f"an environment id must be a str, got {type(id).__name__}")
-    built = _build(id, tuple(sorted(options.items())))
-    if not isinstance(built, ExactMDP):
-        raise ValueError(f"{id} has no exact table")
-    return built
-
-
-def make(id: str, seed: int | None = None, *, index: int = 0, **options: Any) -> Any:
-    """Return one environment; `index` chooses its stream of random numbers within the seed.
+def build(id: str, **options: Any) -> Any:
+    """Return the table of an environment (tables are shared and read-only), or a new environment where there is no table.
 
     Raises
     ------
     UnknownEnvironment
         If no environment has this id.
     ValueError, TypeError
-        If an option or the seed is wrong.
+        If an option is unknown or out of range.
+    ImportError
+        If it needs a package that is not installed.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"an environment id must be a str, got {type(id).__name__}")
+    built = _build(id, tuple(sorted(options.items())))
+    return built if isinstance(built, ExactMDP) else _build_now(id, options)
+
+
+def exact(id: str, **options: Any) -> ExactMDP:
+    """Return the table of an environment; errors as of :func:`build`, and ValueError if it has no table."""
+    built = build(id, **options)
+    if not isinstance(built, ExactMDP):
+        raise ValueError(f"{id} has no exact table")
+    return built
+
+
+def make(id: str, seed: int | None = None, *, index: int = 0, **options: Any) -> Any:
+    """Return one environment; errors as of :func:`build`.
+
+    Parameters
+    ----------
+    seed : int >= 0 or None (fresh entropy)
+    index : the stream of random numbers within the seed; where there is no table, there is but one
     """
     check_seed(seed)
-    try:
-        mdp = exact(id, **options)
-    except ValueError as error:
-        if "has no exact table" not in str(error):
-            raise
-        return _build_now(id, options)
-    return TextEnv(mdp, seed, index)
+    built = build(id, **options)
+    if isinstance(built, ExactMDP):
+        return TextEnv(built, seed, index)
+    if hasattr(built, "first_seed"):
+        built.first_seed = seed
+    return built

@@ -78,6 +78,7 @@ def slots(id: str, noise: float = 0.1, hidden: bool = True) -> ExactMDP:
         raise ValueError(f"{id}: noise must lie between 0 and 0.5, got {noise!r}")
 
     def outcomes(state, action):
+        """What comes of asking for a slot, or of booking."""
         verb, *words = action.split()
         return ask(state, list(SLOTS).index(words[0]), noise) if verb == "ask" else book(state, words, noise)
 

@@ -30,10 +30,12 @@ def empty(id: str, N: int) -> ExactMDP:
     starts = list(permutations(cells, 2))
 
     def outcomes(state, action):
+        """The move, and what it earns."""
         agent, goal = move(state[0], action, N, N), state[1]
         return [(1.0, (agent, goal), (GOAL_REWARD if agent == goal else 0.0) - STEP_COST)]
 
     def text(state):
+        """The room with agent and goal."""
         marks = {state[0]: "A", state[1]: "G"} if state[0] != state[1] else {state[0]: "*"}
         return "\n".join("".join(marks.get((row, column), ".") for column in range(N)) for row in range(N))
 

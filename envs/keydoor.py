@@ -56,6 +56,7 @@ def keydoor(id: str) -> ExactMDP:
     starts = [(a, k, d, False, g) for a, k, d, g in product(left, left, range(HEIGHT), right) if a != k]
 
     def outcomes(state, action):
+        """The one outcome, less the cost of a step."""
         after, reward = _step(state, action)
         return [(1.0, after, reward - STEP_COST)]
 

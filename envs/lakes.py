@@ -30,10 +30,12 @@ def lake(id: str, tiles: tuple[str, ...], slip: float, horizon: int) -> ExactMDP
     seen = [list(row.translate(str.maketrans("SFH", "..O"))) for row in tiles]
 
     def outcomes(cell, action):
+        """Where the agent slides to; the goal pays 1."""
         cells = [(p, move(cell, direction, height, width)) for p, direction in slides(action, slip)]
         return [(p, end, float(tiles[end[0]][end[1]] == "G")) for p, end in cells]
 
     def text(cell):
+        """The map with the agent on it."""
         rows = [row.copy() for row in seen]
         rows[cell[0]][cell[1]] = {"H": "X", "G": "*"}.get(tiles[cell[0]][cell[1]], "A")
         return "\n".join(map("".join, rows))
@@ -93,10 +95,12 @@ def cliff(id: str, slip: float = 0.0) -> ExactMDP:
     start, goal = (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1)
 
     def outcome(cell):
+        """Where a step onto a cell ends, and what it costs."""
         fell = cell[0] == HEIGHT - 1 and 0 < cell[1] < WIDTH - 1
         return (start, -CLIFF_COST) if fell else (cell, -CLIFF_STEP_COST)
 
     def text(cell):
+        """The map with the agent on it."""
         rows = [list("." * WIDTH) for _ in range(HEIGHT - 1)] + [list("." + "C" * (WIDTH - 2) + "G")]
         rows[cell[0]][cell[1]] = "*" if cell == goal else "A"
         return "\n".join(map("".join, rows))

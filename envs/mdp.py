@@ -103,7 +103,7 @@ class ExactMDP:
     @property
     def action_numbers(self) -> dict[str, int]:
         """The index of each canonical action string (do not change it)."""
-        return self._find.numbers
+        return self.action_index.numbers
 
     @cached_property
     def cumulative(self) -> np.ndarray:
@@ -120,13 +120,23 @@ class ExactMDP:
         return _read_only(levels) if len(levels) <= MAX_LEVELS else None
 
     @cached_property
+    def _ranked(self) -> bool:
+        """Whether the outcomes by rank are no more than those by number: a step then looks them up."""
+        return self.levels is not None and 0 < len(self.levels) < self.successors.shape[-1]
+
+    @cached_property
     def _flat(self) -> tuple[np.ndarray, ...]:
-        """The place of each state's first pair (S,); K; thresholds (K - 1, S (A + 1)): `cumulative` but its last column;
-        successors and rewards (S (A + 1) K,). A number that is an array is not converted in each step.
+        """What a step reads: the place of each state's first pair (S,); K; thresholds (K - 1, S (A + 1)): `cumulative` but
+        its last column; successors and rewards, flat, by pair and outcome, or by rank and pair if these are `_ranked`.
         """
         S, pairs, K = self.successors.shape
         thresholds = np.moveaxis(self.cumulative[..., :-1], -1, 0).reshape(-1, S * pairs)
-        return np.arange(S) * pairs, np.array(K), thresholds, self.successors.ravel(), self.rewards.ravel()
+        outcomes = self.successors.ravel(), self.rewards.ravel()
+        if self.levels is not None and self._ranked:
+            u = np.append(-1.0, self.levels)  # a number of each rank
+            k = (self.cumulative.reshape(-1, 1, K) <= u[:, None]).sum(-1).T
+            outcomes = tuple(table.take(np.arange(S * pairs) * K + k).ravel() for table in outcomes)
+        return np.arange(S) * pairs, np.array(K), thresholds, *outcomes  # an array of one number is not converted in a step
 
     @cached_property
     def start_cumulative(self) -> np.ndarray:
@@ -139,42 +149,43 @@ class ExactMDP:
         return _read_only((self.probabilities * self.rewards).sum(-1))
 
     @cached_property
-    def _find(self) -> ActionIndex:
-        return ActionIndex(self.action_texts)
+    def action_index(self) -> ActionIndex:
+        r"""Callable: N strings -> the index of each, A for every string that is not canonical.
 
-    def action_index(self, texts) -> np.ndarray:
-        r"""Return the index of each action string, A for every string that is not canonical.
-
-        Parameters
-        ----------
-        texts : sequence of str or ndarray of str, length N
-            In a NumPy array trailing NULs cannot be told from padding; in a sequence `'up\0'` is invalid.
-
-        Raises
-        ------
-        TypeError
-            If an entry is not a string.
+        In a NumPy array trailing NULs cannot be told from padding; in a sequence `'up\0'` is invalid. An entry that is not
+        a string raises TypeError.
         """
-        return self._find(texts)
+        return ActionIndex(self.action_texts)
 
     def start_states(self, u: np.ndarray) -> np.ndarray:
         r"""Return the start states of uniform numbers $u \in [0, 1)$ by inversion of $\mu$."""
         return self.start_cumulative.searchsorted(u, side="right")
 
-    def step(self, states: np.ndarray, actions: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def lots(self, u: np.ndarray) -> np.ndarray:
+        """Return what decides the outcomes: uniform numbers of any shape, or their ranks as offsets of the tables by rank."""
+        if self.levels is None or not self._ranked:
+            return u
+        ranks = np.zeros(u.shape, dtype=np.int8)
+        for level in self.levels:
+            ranks += (level <= u).view(np.int8)  # a search of each number takes longer
+        return ranks * np.intp(self.mean_rewards.size)
+
+    def step(self, states: np.ndarray, actions: np.ndarray, lots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         r"""Return (next states, rewards): outcome $k$ is the first whose cumulative probability exceeds $u$.
 
         Parameters
         ----------
         states, actions : ndarray of int, shape (N,)
-        u : ndarray of shape (N,), numbers in [0, 1); not looked at where K = 1
+        lots : ndarray of shape (N,), :meth:`lots` of numbers in [0, 1); not looked at where K = 1
         """
         first, K, thresholds, successors, rewards = self._flat
-        place = pair = first[states] + actions
-        if len(thresholds):
-            place = pair * K
-        for threshold in thresholds:
-            place += threshold[pair] <= u
+        place = first[states] + actions
+        if self._ranked:
+            place += lots
+        elif len(thresholds):
+            pair, place = place, place * K
+            for threshold in thresholds:
+                place += threshold[pair] <= lots
         return successors[place], rewards[place]
 
     def uniform(self) -> np.ndarray:

@@ -11,6 +11,7 @@ $i$ of a batch of any size is environment $i$ alone, and skipping a draw costs n
 """
 
 import operator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -75,11 +76,13 @@ class Streams:
     ----------
     word : int, the folded seed
     n : int
+    lots : callable, numbers -> what is made of each of them, by the block (:meth:`envs.mdp.ExactMDP.lots`)
     """
 
     SIZE = 1 << 13  # numbers in a block, at most: temporaries of this size stay in the cache
 
-    def __init__(self, word: int, n: int):
+    def __init__(self, word: int, n: int, lots: Callable[[np.ndarray], np.ndarray]):
+        self._make_lots = lots
         self._n, self._block = n, max(1, min(128, self.SIZE // n))
         self._keys, self._draws = stream_keys(word, np.arange(n)), np.zeros(n, dtype=np.uint64)
         self._fill()
@@ -88,13 +91,17 @@ class Streams:
         """Compute the numbers (block, n) that come next; while all rows are at the same draw, they share its hash."""
         first = self._draws[:1] if (self._draws == self._draws[0]).all() else self._draws
         self._u = uniforms(self._keys, first + np.arange(self._block, dtype=np.uint64)[:, None])
-        self._u.flags.writeable = False
+        self._lots = self._make_lots(self._u)
+        for array in (self._u, self._lots):
+            array.flags.writeable = False
         self._used = 0
         self._place: np.ndarray | None = None  # index of each row's next number, once the rows have parted
 
-    def peek(self) -> np.ndarray:
-        """Return the next number of each stream, read-only, without moving on."""
-        return self._u[self._used] if self._place is None else self._u.take(self._place)
+    def peek(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next number of each stream and its lot, read-only, without moving on."""
+        if self._place is None:
+            return self._u[self._used], self._lots[self._used]
+        return self._u.take(self._place), self._lots.take(self._place)
 
     def skip(self, rows: np.ndarray | None = None) -> None:
         """Move each stream (or the rows of a bool mask) on by one."""

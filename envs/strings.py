@@ -58,9 +58,11 @@ def string_task(id: str, task: str, V: int = 3, L: int = 3, reward: str = "parti
 
 def _register(task: str) -> None:
     def small(id: str, reward: str = "partial") -> ExactMDP:
+        """The default size."""
         return string_task(id, task, reward=reward)
 
     def sized(id: str, V: int, L: int, reward: str = "partial") -> ExactMDP:
+        """V characters, at most L of them."""
         return string_task(id, task, V, L, reward)
 
     register(f"text/{task}", small)

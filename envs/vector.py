@@ -41,7 +41,7 @@ class VectorEnv:
         self._seed(seed)
 
     def _seed(self, seed: int | None) -> None:
-        self._streams = Streams(seed_word(seed), self.n)
+        self._streams = Streams(seed_word(seed), self.n, self.mdp.lots)
 
     @property
     def states(self) -> np.ndarray:
@@ -71,7 +71,7 @@ class VectorEnv:
     def _starts(self, options: dict) -> np.ndarray:
         if "state" in options:
             return check_states(self.mdp, options["state"], (self.n,))
-        starts = self.mdp.start_states(self._streams.peek())
+        starts = self.mdp.start_states(self._streams.peek()[0])
         if "group" not in options:
             return starts
         group = options["group"]
@@ -106,9 +106,9 @@ class VectorEnv:
         ended = over.nonzero()[0]
         if ended.size and (self.autoreset != "next_step" or self._states[ended[0]] < 0):
             raise ResetNeeded(f"{self.id}: row {ended[0]} has no episode under way; reset it first")
-        u = self._streams.peek()
+        u, lots = self._streams.peek()
         self._streams.skip(where)
-        rewards, terminated, truncated = self._move(indices, u, ended, idle)
+        rewards, terminated, truncated = self._move(indices, u, lots, ended, idle)
         info: dict[str, np.ndarray] = {}
         if self.autoreset == "next_step":
             info["reset"] = over
@@ -116,9 +116,11 @@ class VectorEnv:
             info = self._begin_at_once(terminated | truncated)
         return self.mdp.state_texts.take(self._states), rewards, terminated, truncated, info
 
-    def _move(self, actions: np.ndarray, u: np.ndarray, ended: np.ndarray, idle: np.ndarray | None) -> tuple[np.ndarray, ...]:
+    def _move(
+        self, actions: np.ndarray, u: np.ndarray, lots: np.ndarray, ended: np.ndarray, idle: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
         """Play one step, but begin an episode in the rows `ended` and do nothing in the rows `idle`."""
-        states, rewards = self.mdp.step(self._states, actions, u)
+        states, rewards = self.mdp.step(self._states, actions, lots)
         self._clock += 1
         if ended.size:
             states[ended] = self.mdp.start_states(u[ended])
@@ -140,7 +142,7 @@ class VectorEnv:
     def _begin_at_once(self, ended: np.ndarray) -> dict[str, np.ndarray]:
         rows = ended.nonzero()[0]
         final = np.where(ended, self.mdp.state_texts.take(self._states), "")
-        u = self._streams.peek()
+        u, _ = self._streams.peek()
         self._streams.skip(ended)
         self._begin(rows, self.mdp.start_states(u[rows]))
         return {"_final_obs": ended, "final_obs": final}

@@ -26,6 +26,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dialogue/slots": {"collect_episodes": 4000, "fit_best": 0.25},
     "dialogue/slots-observed": {"collect_episodes": 4000, "fit_best": 0.1, "improve_steps": 40},
     "adventure/rooms": {"collect_episodes": 2000, "fit_best": 0.15, "improve_steps": 40},
+    "gymnasium:FrozenLake-v1": {"collect_episodes": 4000, "fit_best": 0.02, "improve_steps": 40},
+    "gymnasium:MiniGrid-Empty-5x5-v0": {"collect_episodes": 1000, "fit_best": 0.1, "improve_steps": 40},
 }
 
 

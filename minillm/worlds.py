@@ -33,11 +33,12 @@ def exact(id: str, **options: Any) -> Any:
     Raises
     ------
     UserError
-        If there is no such environment (the message names the nearest ids), or a number in the id or an option is out of range.
+        If there is no such environment (the message names the nearest ids), a number in the id or an option is out of range, it
+        has no table, or it needs a package that is not installed.
     """
     try:
         return load_envs().exact(id, **options)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise UserError(str(error)) from None
 
 
@@ -47,16 +48,16 @@ def find(id: str, **options: Any) -> Any:
     Raises
     ------
     UserError
-        As :func:`exact`; or if there is no table and the environment does not list its actions.
+        As :func:`exact`; where there is no table, only if the environment does not list its actions.
     """
-    try:
-        return exact(id, **options)
-    except UserError as error:
-        if "has no exact table" not in str(error):
-            raise
     from minillm.played_world import PlayedWorld
 
-    return PlayedWorld(id, lambda: load_envs().make(id, **options))
+    envs = load_envs()
+    try:
+        built = envs.build(id, **options)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(str(error)) from None
+    return built if has_table(built) else PlayedWorld(id, lambda: envs.make(id, **options))
 
 
 def has_table(world: Any) -> bool:

@@ -32,12 +32,13 @@ class ForeignEnv:
     ):
         self.id, self.horizon, self.action_texts = id, horizon, action_texts
         self._begin, self._play = begin, play
-        self._seed, self._text, self._done, self._time = check_seed(seed), "", True, 0
+        self.first_seed = check_seed(seed)
+        self._text, self._done, self._time = "", True, 0
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[str, dict]:
-        """Begin an episode; the seed of the constructor holds for the first reset without one."""
+        """Begin an episode; `first_seed` holds for the first reset without one."""
         check_options(options, set())
-        seed, self._seed = (self._seed if seed is None else check_seed(seed)), None
+        seed, self.first_seed = (self.first_seed if seed is None else check_seed(seed)), None
         self._text, self._done, self._time = self._begin(seed), False, 0
         return self._text, {}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.adapters.extras import need
+from envs.adapters.extras import need, open_named
 from envs.adapters.foreign import INVALID_COST, ForeignEnv
 from envs.adapters.gymnasium_tables import DEFAULT_HORIZON, table_by_copying
 from envs.mdp import ExactMDP
@@ -28,14 +28,16 @@ def level(id: str, name: str, seeds: int = 5, table: bool = True) -> ExactMDP | 
     It is a table of all states that can be reached, or, if these are more than 5,000 or `table` is False, an environment
     without one. A BabyAI GoTo level knows left, right, forward.
     """
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ValueError(f"{id}: seeds must be an integer >= 1, got {seeds!r}")
     found = _table(id, name, seeds) if table else None
     return found or PlayedLevel(id, name, seeds)
 
 
-def _open(name: str) -> tuple[Any, tuple[str, ...], int]:
+def _open(id: str, name: str) -> tuple[Any, tuple[str, ...], int]:
     """The level without wrappers and without its picture of the world, which nobody reads here; its actions and horizon."""
     need("minigrid", "gym")
-    inner = need("gymnasium", "gym").make(name).unwrapped
+    inner = open_named(id, name).unwrapped
     inner.gen_obs = _nothing
     inner.reset(seed=0)  # a BabyAI level sets its limit of time here
     return inner, ACTIONS[: 3 if name.startswith("BabyAI-GoTo") else None], min(inner.max_steps, DEFAULT_HORIZON)
@@ -48,7 +50,7 @@ def _nothing() -> None:
 @lru_cache(maxsize=8)
 def _table(id: str, name: str, seeds: int) -> ExactMDP | None:
     """The level's table; None if it has too many states, which takes a while to find out."""
-    inner, actions, horizon = _open(name)
+    inner, actions, horizon = _open(id, name)
     try:
         return table_by_copying(inner, text, actions, range(seeds), horizon=horizon, id=id)
     except TooManyStates:
@@ -64,7 +66,7 @@ class PlayedLevel(ForeignEnv):
     """
 
     def __init__(self, id: str, name: str, seeds: int):
-        self._inner, actions, horizon = _open(name)
+        self._inner, actions, horizon = _open(id, name)
         self._seeds, self._rng = seeds, np.random.default_rng(0)
         self._numbers = {action: a for a, action in enumerate(actions)}
         super().__init__(id, self._reset, self._act, horizon, action_texts=actions)

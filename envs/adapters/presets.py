@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from envs.adapters.extras import need
+from envs.adapters.extras import open_named
 from envs.adapters.foreign import ForeignEnv
 from envs.adapters.gymnasium_tables import TABLES, kernel_from_gymnasium
 from envs.adapters.minigrid_levels import PREFIXES, level
@@ -39,11 +39,7 @@ def from_id(
 
 
 def _table(id: str, name: str, chosen: dict[str, Any]) -> ExactMDP:
-    gymnasium = need("gymnasium", "gym")
-    try:
-        env = gymnasium.make(name, **chosen)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{id} does not take {chosen}: {error}") from None
+    env = open_named(id, name, **chosen)
     text, actions = TABLES[re.split("[^A-Za-z]", name)[0]]
     return kernel_from_gymnasium(env, text(env), actions, id=id)
 

@@ -101,6 +101,7 @@ def register_gymnasium() -> list[str]:
 
 def _entry_point(id: str) -> Any:
     def create(actions: str = "text", render_mode: str | None = None, **options: Any) -> Any:
+        """Make the environment, as `gymnasium.make` asks for it."""
         return to_gymnasium(make(id, **options), actions)
 
     return create

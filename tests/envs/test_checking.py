@@ -41,8 +41,8 @@ def test_faults_are_found(fault):
 
 
 def test_a_simulator_that_ignores_chance_is_found(monkeypatch):
-    right = envs.ExactMDP.step
-    monkeypatch.setattr(envs.ExactMDP, "step", lambda self, s, a, u: right(self, s, a, u * 0.9))
+    right = envs.ExactMDP.lots
+    monkeypatch.setattr(envs.ExactMDP, "lots", lambda self, u: right(self, u * 0.9))
     assert envs.check("grid/empty-3")
     with pytest.raises(envs.CheckFailed, match="frequencies differ"):
         envs.check("grid/frozenlake")

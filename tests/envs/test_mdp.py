@@ -131,14 +131,14 @@ def test_draw_never_lands_on_zero_probability():
     p = np.broadcast_to([0.0, *tenths, 0.0], successors.shape)
     mdp = replace(mdp, successors=successors, probabilities=p, rewards=np.where(successors < 0, 1.0, 0 * p))
     top = np.array([0.0, 1 - 2.0**-53])
-    assert mdp.step(np.zeros(2, int), np.zeros(2, int), top)[0].tolist() == [0, 0]
+    assert mdp.step(np.zeros(2, int), np.zeros(2, int), mdp.lots(top))[0].tolist() == [0, 0]
     assert (mdp.cumulative[0, 0, :1] == 0).all()
 
 
 def test_step_frequencies_match_the_kernel():
     mdp = random_mdp()
     u = (np.arange(10_000) + 0.5) / 10_000
-    _, rewards = mdp.step(np.full(10_000, 1), np.full(10_000, 2), u)
+    _, rewards = mdp.step(np.full(10_000, 1), np.full(10_000, 2), mdp.lots(u))
     assert rewards.mean() == pytest.approx(mdp.mean_rewards[1, 2], abs=1e-3)
 
 

@@ -48,10 +48,11 @@ def test_seed_values():
 
 
 def test_streams_move_on_row_by_row():
-    streams, keys, draws = Streams(7, 3), stream_keys(7, np.arange(3)), np.zeros(3, dtype=np.uint64)
+    streams, keys, draws = Streams(7, 3, np.negative), stream_keys(7, np.arange(3)), np.zeros(3, dtype=np.uint64)
     rng = np.random.default_rng(0)
     for step in range(200):
-        assert streams.peek().tolist() == uniforms(keys, draws).tolist()
+        u, lots = streams.peek()
+        assert u.tolist() == (-lots).tolist() == uniforms(keys, draws).tolist()
         rows = None if step % 3 else rng.random(3) < 0.5
         streams.skip(rows)
         draws += np.uint64(1) if rows is None else rows.astype(np.uint64)

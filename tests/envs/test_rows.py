@@ -22,7 +22,7 @@ def test_ranks_lead_where_the_numbers_lead(K):
     u = u[(u >= 0) & (u < 1)]
     for state in range(4):
         for action, text in enumerate(["x", "y", "no"]):
-            states, rewards = mdp.step(np.full(len(u), state), np.full(len(u), action), u)
+            states, rewards = mdp.step(np.full(len(u), state), np.full(len(u), action), mdp.lots(u))
             for rank, *outcome in zip(mdp.levels.searchsorted(u, side="right"), states, rewards, strict=True):
                 row, after, reward, terminated = rows[state][text][rank]
                 assert (row.state, after, reward, terminated) == (outcome[0], mdp.state_texts[outcome[0]], outcome[1], False)

@@ -1,6 +1,8 @@
 """Training in a world without a table: J is sampled, and said to be."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,11 +10,13 @@ from scipy import stats
 
 import envs
 from envs.adapters.foreign import ForeignEnv
+from minillm import checkpoint
 from minillm.cli import main
 from minillm.errors import UserError
 from minillm.played_world import PlayedWorld, estimate, spelled
-from minillm.run import load_run
+from minillm.run import Run, load_run, resume_run
 from minillm.study import train_once
+from minillm.train_config import TrainConfig
 from minillm.worlds import batch, exact, find, has_table, require_table, single
 
 SMALL = ["--collect-episodes=40", "--fit-steps=30", "--improve-steps=4", "--improve-episodes=16", "--n-embd=16", "--n-head=2"]
@@ -122,3 +126,30 @@ def test_an_agent_learns_in_it(tmp_path):
 def test_a_study_needs_exact_values():
     with pytest.raises(UserError, match="test:guess has no exact table"):
         train_once({"env": "test:guess"})
+
+
+@pytest.mark.parametrize("stop", [10, 31])
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(tmp_path, monkeypatch, stop):
+    config = TrainConfig(
+        env="test:guess", seed=1, n_embd=16, n_head=2, collect_episodes=40, fit_steps=30, improve_steps=4, improve_episodes=16
+    )
+    runs = []
+    for name in ("whole", "stopped"):
+        run = Run(config, tmp_path / name, quiet=True)
+        checkpoint.prepare_directory(run.directory, config=run.settings())
+        runs.append(run)
+    whole, stopped = runs
+    expected, pause = whole.execute(), stopped.pause
+
+    def interrupt():
+        if stopped.step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+        pause()
+
+    monkeypatch.setattr(stopped, "pause", interrupt)
+    with pytest.raises(KeyboardInterrupt, match=f"after step {stop}"):
+        stopped.execute()
+    again = resume_run(stopped.directory, {}, quiet=True)
+    assert again.execute()["sampled"] == expected["sampled"]
+    assert (again.model.parameters.vector == whole.model.parameters.vector).all()
+    assert (stopped.directory / "episodes.jsonl").read_bytes() == (whole.directory / "episodes.jsonl").read_bytes()

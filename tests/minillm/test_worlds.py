@@ -8,7 +8,7 @@ import pytest
 import envs
 import minillm
 from minillm.errors import UserError
-from minillm.worlds import exact, load_envs
+from minillm.worlds import exact, find, load_envs
 
 
 def test_our_own_package_is_found():
@@ -27,6 +27,14 @@ def test_an_unknown_environment_is_an_error_of_the_user():
     assert exact("grid/empty-3") is envs.exact("grid/empty-3")
     with pytest.raises(UserError, match="grid/emty-3"):
         exact("grid/emty-3")
+
+
+def test_a_package_that_is_missing_is_an_error_of_the_user(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    envs.core._build.cache_clear()
+    for ask in (exact, find):
+        with pytest.raises(UserError, match=r"gymnasium is not installed: pip install 'minillm-numpy\[gym\]'"):
+            ask("gymnasium:FrozenLake-v1")
 
 
 def test_a_folder_that_shadows_is_named(tmp_path):

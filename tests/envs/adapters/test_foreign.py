@@ -47,3 +47,11 @@ def test_reasoning_gym_seeds_do_not_overlap():
     others = [env.reset(seed=2)[0]] + [env.reset()[0] for _ in range(4)]
     assert not set(questions) & set(others)
     assert env.step("x")[2:4] == (True, False)
+
+
+def test_the_seed_of_make_is_that_of_the_first_reset():
+    pytest.importorskip("minigrid")
+    name = "gymnasium:MiniGrid-DoorKey-5x5-v0"
+    for seed in range(4):
+        made = envs.make(name, seed, table=False, seeds=50)
+        assert made.reset()[0] == envs.make(name, table=False, seeds=50).reset(seed=seed)[0]
