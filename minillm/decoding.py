@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from minillm.language_model import LanguageModel
 
 SCORED_ROWS = 1024
+SCORED_LOGITS = 1 << 25  # fewer rows at a time where the vocabulary is large
 
 
 def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +145,8 @@ def score(
     if ids.shape[1] == 1:
         return total
     pairs = np.arange(N * A)
-    for chunk in np.array_split(pairs, math.ceil(len(pairs) / SCORED_ROWS)):
+    rows = max(1, min(SCORED_ROWS, SCORED_LOGITS // (ids.shape[1] * logits.shape[1])))
+    for chunk in np.array_split(pairs, math.ceil(len(pairs) / rows)):
         n, a = np.divmod(chunk, A)
         z, _ = model.forward(ids[a, :-1], past=past.take(n), keep=False)
         each = np.take_along_axis(sampling.log_probs(z), ids[a, 1:, None], axis=-1)[..., 0]

@@ -222,11 +222,12 @@ def test_scores_equal_one_full_forward_an_action(model):
             assert scores[n, a] == pytest.approx(expected, rel=1e-12)
 
 
-def test_scores_in_pieces_are_the_same(model, monkeypatch):
+@pytest.mark.parametrize(("bound", "value"), [("SCORED_ROWS", 2), ("SCORED_LOGITS", 1)])
+def test_scores_in_pieces_are_the_same(model, monkeypatch, bound, value):
     past, logits = read(model, *pad([[1], [2, 3], [4]]))
     actions = [[1, 2], [3], [4, 5, 6]]
     whole = score(model, past, logits, actions, Sampling())
-    monkeypatch.setattr("minillm.decoding.SCORED_ROWS", 2)
+    monkeypatch.setattr(f"minillm.decoding.{bound}", value)
     np.testing.assert_allclose(score(model, past, logits, actions, Sampling()), whole, rtol=1e-13)
 
 

@@ -80,8 +80,9 @@ def test_nothing_to_differentiate_is_no_piece():
     assert pack(states, ids, c) == []
 
 
-def test_pieces_hold_about_as_many_tokens_as_they_should(monkeypatch):
-    monkeypatch.setattr(packing, "PIECE_TOKENS", 30)
+@pytest.mark.parametrize(("bound", "value"), [("PIECE_TOKENS", 30), ("PIECE_LOGITS", 30 * TOKENIZER.vocab_size)])
+def test_pieces_hold_about_as_many_tokens_as_they_should(monkeypatch, bound, value):
+    monkeypatch.setattr(packing, bound, value)
     decisions = [(a + b, [x], 1.0) for a in "abc" for b in "abc" for x in range(3)]
     pieces = pack(*arrays(decisions))
     assert len(pieces) > 1

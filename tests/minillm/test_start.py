@@ -96,6 +96,26 @@ def test_it_learns_and_the_run_needs_the_directory_no_more(copied, tmp_path, cap
     assert agent.tokenizer.state() == BPETokenizer.from_pretrained(AGENT).state()
 
 
+def test_a_run_that_was_stopped_goes_on_without_the_directory(copied, tmp_path, monkeypatch):
+    config = TrainConfig(env=WORLD, model=str(copied), collect_episodes=16, fit_steps=3, improve_steps=4, improve_episodes=16)
+    whole, stopped = (Run(config, prepare_directory(tmp_path / name), quiet=True) for name in ("whole", "stopped"))
+    summary, pause = whole.execute(), stopped.pause
+
+    def stop():
+        if stopped.step == 5:
+            shutil.rmtree(copied)
+            os.kill(os.getpid(), signal.SIGINT)
+        pause()
+
+    monkeypatch.setattr(stopped, "pause", stop)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.execute()
+    again = resume_run(tmp_path / "stopped", {}, quiet=True)
+    assert again.step == 5
+    assert again.execute()["exact"] == summary["exact"]
+    assert (again.model.parameters.vector == whole.model.parameters.vector).all()
+
+
 @pytest.mark.parametrize("estimator", ["gae", "kl_full"])
 def test_a_value_head_and_a_reference_come_to_it_where_they_are_needed(tmp_path, estimator):
     out = tmp_path / "run"
