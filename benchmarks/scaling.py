@@ -32,7 +32,7 @@ from minillm.threads import parallel_map, recycle_memory, single_threaded_blas
 from minillm.train_config import TrainConfig
 from minillm.training import improve
 
-JOBS, RUNS, UPDATES = 2000, 16, 5
+JOBS, RUNS, UPDATES = 500, 12, 3
 HOSTS, CORES = 100, 2  # of the extrapolation: hosts like this one
 LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9}  # bytes a second at the host that hands out; assumed, not measured
 SMALL = TrainConfig(
