@@ -28,11 +28,11 @@ from minillm.optimizers import AdamW
 from minillm.rollouts import play
 from minillm.run import Run
 from minillm.study import train_once
-from minillm.threads import parallel_map, single_threaded_blas
+from minillm.threads import parallel_map, recycle_memory, single_threaded_blas
 from minillm.train_config import TrainConfig
 from minillm.training import improve
 
-JOBS, RUNS, UPDATES = 2000, 16, 5
+JOBS, RUNS, UPDATES = 500, 12, 3
 HOSTS, CORES = 100, 2  # of the extrapolation: hosts like this one
 LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9}  # bytes a second at the host that hands out; assumed, not measured
 SMALL = TrainConfig(
@@ -171,7 +171,7 @@ def dask_jobs(workers: int) -> list[dict[str, Any]]:
     except ImportError:
         return []
     with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        return [overhead(cluster.scheduler_address, least) for least in (0.0, 0.1)]
+        return [overhead(cluster.scheduler_address, least) | {"where": f"dask:{workers}"} for least in (0.0, 0.1)]
 
 
 def updates(parts: int, places: list[str]) -> list[dict[str, Any]]:
@@ -199,6 +199,7 @@ def extrapolate(found: dict[str, Any]) -> dict[str, Any]:
 
 def main(options: argparse.Namespace) -> None:
     """Print what was measured, then what follows from it."""
+    recycle_memory()  # as the commands and their workers do
     found = measure(options)
     computed = extrapolate(found)
     if options.json:

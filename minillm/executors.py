@@ -29,7 +29,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import Any
 
 from minillm.errors import MissingExtra, UserError
-from minillm.threads import available_cores, use_one_core
+from minillm.threads import available_cores, recycle_memory, use_one_core
 
 VARIABLE = "MINILLM_EXECUTOR"
 PATIENCE = 10  # seconds to wait for a scheduler, and for its first worker
@@ -117,7 +117,7 @@ class WorkerProcesses(ProcessPoolExecutor):
 
 def prepare_worker() -> None:
     """Make this process a worker: one core; Ctrl-C is its parent's business; without a parent it ends."""
-    use_one_core()
+    prepare_rank()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -187,7 +187,13 @@ def _mpi() -> Executor:
         raise MissingExtra("the executor mpi", "mpi4py and an MPI library", "mpi") from None
     if MPI.COMM_WORLD.size < 2 or "mpi4py.futures" not in sys.orig_argv:
         raise UserError("the executor mpi needs ranks: mpiexec -n N python -m mpi4py.futures -m minillm … (one rank hands out, N − 1 work)")
-    return MPIPoolExecutor(initializer=use_one_core)
+    return MPIPoolExecutor(initializer=prepare_rank)
+
+
+def prepare_rank() -> None:
+    """Make this process a worker: one core."""
+    use_one_core()
+    recycle_memory()
 
 
 def _from_factory(where: str) -> Executor:
