@@ -3,6 +3,7 @@ import pytest
 
 from minillm.config import GPTConfig
 from minillm.kv_cache import KeyValueCache
+from minillm.ops.attention import causal
 
 CONFIG = GPTConfig(vocab_size=5, n_positions=6, n_embd=4, n_layer=2, n_head=2)
 
@@ -64,3 +65,18 @@ def test_concatenate_keeps_rows_and_takes_the_longest_room():
         assert (both.keys[:, rows, :, :n] == cache.keys).all()
         assert (both.values[:, rows, :, :n] == cache.values).all()
         assert (both.ids[rows, :n] == cache.ids).all()
+
+
+@pytest.mark.parametrize("lengths", [[2, 2], [0, 0], [1, 3]])
+def test_new_tokens_go_behind_the_old_ones_and_see_them(lengths):
+    cache = KeyValueCache(CONFIG, 2, np.float64)
+    cache.lengths = np.array(lengths)
+    positions, visible = cache.append(np.array([[1, 2], [3, 4]]))
+    assert np.broadcast_to(positions, (2, 2)).tolist() == [[length, length + 1] for length in lengths]
+    for row, length in enumerate(lengths):
+        assert cache.ids[row, length : length + 2].tolist() == [[1, 2], [3, 4]][row]
+    equally_long = lengths[0] == lengths[1]
+    assert (visible is None) == equally_long
+    sees = causal(2, lengths[0] + 2)[None, None] if equally_long else visible
+    for row, t in np.ndindex(2, 2):
+        assert np.flatnonzero(np.broadcast_to(sees, (2, 1, 2, sees.shape[3]))[row, 0, t]).tolist() == list(range(lengths[row] + t + 1))

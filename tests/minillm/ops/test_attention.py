@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.ops import attention, attention_backward
-from minillm.ops.attention import attention_weights
+from minillm.ops.attention import attention_weights, causal
 from minillm.ops.dropout import dropout_scale
 
 DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
@@ -145,3 +145,16 @@ def test_the_gradients_are_written_where_they_are_wanted():
     for mine, free, there in zip(written, attention_backward(np.ones_like(o), cache), place, strict=True):
         assert np.shares_memory(mine, there)
         assert (there == free).all()
+
+
+@pytest.mark.parametrize(("Tq", "Tk"), [(1, 6), (3, 5), (5, 9)])
+def test_the_last_queries_of_more_keys_in_causal_steps(monkeypatch, Tq, Tk):
+    monkeypatch.setattr(sys.modules[attention.__module__], "QUERIES", 2)
+    rng = np.random.default_rng(8)
+    q, k, v = arrays(rng, Tq=Tq, Tk=Tk)
+    do = rng.normal(size=q.shape)
+    assert causal(Tq, Tk).sum(axis=1).tolist() == list(range(Tk - Tq + 1, Tk + 1))
+    (o, cache), (expected, masked) = attention(q, k, v), attention(q, k, v, causal(Tq, Tk))
+    np.testing.assert_allclose(o, expected, rtol=1e-13, atol=1e-14)
+    for part, whole in zip(attention_backward(do, cache), attention_backward(do, masked), strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-12, atol=1e-14)
