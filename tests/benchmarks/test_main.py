@@ -70,7 +70,7 @@ def test_a_wrong_command_line_has_status_2(arguments, message):
 
 
 def test_an_unknown_shape_is_an_error():
-    assert "there is no shape 'huge'; there are micro, tiny" in run("train", "--shapes", "huge", status=1).stderr
+    assert "there is no shape 'huge'; there are micro, tiny" in run("train", "--shapes", "huge", status=2).stderr
 
 
 @pytest.mark.slow
