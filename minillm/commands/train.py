@@ -83,9 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if options.seeds is not None:
         return _study(options, config, options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-study"))
     out = options.out or checkpoint.fresh_directory(Path("runs") / f"{label}-seed{config.seed}")
-    training = Run(config, out)  # first: a wrong configuration neither leaves a directory behind nor deletes an old run
-    checkpoint.prepare_directory(out, options.overwrite, training.settings())
-    return _train(training, options)
+    return _train(Run(config, out), options)
 
 
 def _resume(options: argparse.Namespace, given: dict[str, Any]) -> int:
@@ -104,7 +102,7 @@ def _board(options: argparse.Namespace) -> Any:
 
 
 def _train(training: Any, options: argparse.Namespace) -> int:
-    from minillm import report
+    from minillm import checkpoint, report
     from minillm.crew import Crew
     from minillm.executors import VARIABLE, executor
 
@@ -112,6 +110,8 @@ def _train(training: Any, options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         if where := options.executor or os.environ.get(VARIABLE):
             training.map = stack.enter_context(Crew(functools.partial(executor, where))).map
+        if options.resume is None:  # last: what is wrong until here neither leaves a directory behind nor deletes an old run
+            checkpoint.prepare_directory(out, options.overwrite, training.settings())
         summary = training.execute()
     print(report.table(summary))
     print(report.episodes(training.agents[0], training.mdp, seed=training.config.seed, episodes=3))
