@@ -56,7 +56,7 @@ class World:
     def collect(self) -> Experience:
         """Play with the uniform policy."""
         uniform = [uniform_policy(self.tokenizer, self.mdp.action_texts, rng) for rng in self.rng.spawn(SHARDS)]
-        return best_steps(self.play(uniform, self.config.collect_episodes), self.config.fit_best)
+        return best_steps(self.play(uniform, self.config.collect_episodes), self.config.fit_best, self.config.fit_by)
 
 
 class Ours:

@@ -12,7 +12,8 @@ from typing import Any
 from minillm.train_config import TrainConfig
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "grid/keydoor": {"collect_episodes": 3000, "fit_best": 0.1, "fit_steps": 800, "improve_steps": 90},
+    "grid/frozenlake": {"collect_episodes": 40000, "fit_best": 0.2, "fit_by": "action", "improve_steps": 40},
+    "grid/keydoor": {"collect_episodes": 6000, "fit_best": 0.05, "fit_steps": 800, "improve_steps": 80, "improve_episodes": 288},
     "text/bandit-3-3": {"collect_episodes": 2000, "fit_best": 0.03},
     "text/copy": {"collect_episodes": 20000, "fit_best": 0.02},
     "text/reverse": {"collect_episodes": 20000, "fit_best": 0.02},

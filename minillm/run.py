@@ -90,7 +90,7 @@ class Run(ResumableRun):
             self.pause()
         if self.step < c.fit_steps:
             experience = read_jsonl(self.directory / "episodes.jsonl")  # nothing else has been played yet
-            self.transcripts = Transcripts(self.tokenizer, best_steps(experience, c.fit_best))
+            self.transcripts = Transcripts(self.tokenizer, best_steps(experience, c.fit_best, c.fit_by))
             with Progress("fit", c.fit_steps - self.step, "step", self.quiet) as progress:
                 self.advance(c.fit_steps, self._fit, progress)
         if self.step < total:

@@ -10,6 +10,7 @@ from minillm.errors import ON_NONFINITE, UserError, require_choice, require_inte
 from minillm.estimators import Estimator, named
 from minillm.evidence import REFERENCE, require_needs
 from minillm.gradients import SHARDS
+from minillm.imitation import RANKINGS
 from minillm.sampling import Sampling
 
 KINDS = {"str": str, "bool": bool, "dict[str, Any]": dict, "float | None": float | int | None, "str | None": str | None}
@@ -36,6 +37,8 @@ class TrainConfig:
     fit_best : float
         The share of the steps taken in each state that the model is fitted to: those after which the most reward came
         (:func:`minillm.imitation.best_steps`); 1 is all.
+    fit_by : str
+        "step": by what came after each step; "action": by the mean of that over the steps with the same action.
     fit_steps, fit_batch_size, fit_lr
         The maximum-likelihood phase: AdamW, warm-up, cosine.
     improve_steps, improve_episodes, improve_lr
@@ -72,6 +75,7 @@ class TrainConfig:
     initializer_range: float = 0.1
     collect_episodes: int = 512
     fit_best: float = 1.0
+    fit_by: str = "step"
     fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 4e-3
@@ -102,6 +106,7 @@ class TrainConfig:
             raise UserError(f"improve_episodes must be a multiple of group, got {self.improve_episodes} and {self.group}")
         if self.shards > MAX_SHARDS:
             raise UserError(f"shards must be at most {MAX_SHARDS}, got {self.shards}")
+        require_choice("fit_by", self.fit_by, RANKINGS)
         if not 0 < self.fit_best <= 1:
             raise UserError(f"fit_best must be above 0 and at most 1, got {self.fit_best}")
         require_needs(self.method, value_head=True, reference=True)

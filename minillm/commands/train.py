@@ -19,6 +19,7 @@ EXECUTOR = "who computes: serial, process, process:N, tcp://host:port, mpi, pack
 OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "collect_episodes": (count, "episodes of the uniform policy, to fit to"),
     "fit_best": (float, "fit to this share of the steps taken in each state: those that paid most"),
+    "fit_by": (str, "what of a step is said to pay: the step itself, or on average its action"),
     "fit_steps": (count, "updates of the fit"),
     "fit_lr": (float, "highest rate of the fit"),
     "improve_steps": (count, "updates along the policy gradient"),

@@ -39,9 +39,9 @@ def test_an_option_of_the_environment_is_played_saved_and_shown(tmp_path, capsys
 
 def test_bad_options_are_one_line(tmp_path, fails):
     assert "NAME=VALUE" in fails("train", "--env-option", "slip")
-    assert "slip" in fails("train", "grid/frozenlake", "--env-option", "slip=2")
-    assert "minillm" in fails("train", "grid/frozenlake", "--env-option", "slip=much")
-    assert "no option" in fails("train", "grid/frozenlake", "--env-option", "ice=1")
+    assert "slip" in fails("train", "grid/frozenlake-8", "--env-option", "slip=2")
+    assert "minillm" in fails("train", "grid/frozenlake-8", "--env-option", "slip=much")
+    assert "no option" in fails("train", "grid/frozenlake-8", "--env-option", "ice=1")
     assert "near it" in fails("train", "--estimator", "grpoo")
     assert "needs q" in fails("train", "--estimator", "all_action")
     assert "needs score_norms" in fails("train", "--compare", "rloo,optimal_baseline")
