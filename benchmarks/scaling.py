@@ -24,6 +24,7 @@ from benchmarks import machine
 from benchmarks.report import describe
 from minillm.crew import Crew
 from minillm.executors import executor
+from minillm.jobs import LEAST
 from minillm.optimizers import AdamW
 from minillm.rollouts import play
 from minillm.run import Run
@@ -47,15 +48,23 @@ def nothing(x: int) -> int:
     return x
 
 
-def overhead(where: str, least: float) -> dict[str, Any]:
-    """Return the seconds until the workers are there, and then those of a job without work."""
+def overhead(where: str) -> dict[str, Any]:
+    """Return the seconds until the workers are there, and those of a job without work: alone, among all at once, in tasks of 0.1 s."""
     start = time.perf_counter()
     with Crew(functools.partial(executor, where)) as crew:
         crew.map(nothing, range(4))
-        ready = time.perf_counter()
-        for _ in crew.run(nothing, dict.fromkeys(range(JOBS), 0), least):
+        marks = [time.perf_counter()]
+        for x in range(JOBS // 10):
+            crew.executor.submit(nothing, x).result()
+        marks.append(time.perf_counter())
+        for future in [crew.executor.submit(nothing, x) for x in range(JOBS)]:
+            future.result()
+        marks.append(time.perf_counter())
+        for _ in crew.run(nothing, dict.fromkeys(range(JOBS), 0), LEAST):
             pass
-        return {"where": where, "least": least, "start": ready - start, "job": (time.perf_counter() - ready) / JOBS}
+        marks.append(time.perf_counter())
+    alone, at_once, chunked = np.diff(marks) / (JOBS // 10, JOBS, JOBS)
+    return {"where": where, "start": marks[0] - start, "latency": float(alone), "job": float(at_once), "chunked": float(chunked)}
 
 
 def studies(workers: int) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def part_of(workers: int) -> float:
     return statistics.median(seconds)
 
 
-def prediction(workers: int, playing: dict, differentiating: dict, rest: float, job: float, link: float) -> dict[str, Any]:
+def prediction(workers: int, playing: dict, differentiating: dict, rest: float, job: dict, link: float) -> dict[str, Any]:
     """Return what an update would take on so many workers, and of what: computed, not measured."""
     pieces = len(differentiating["seconds"])
     rounds = math.ceil(pieces / workers)
@@ -146,7 +155,7 @@ def prediction(workers: int, playing: dict, differentiating: dict, rest: float, 
     moved = sum(theta * (min(workers, call["parts"]) - 1) + call["out"] + call["back"] for call in (playing, differentiating))
     parts = {
         "playing": part_of(workers), "gradient": rounds * statistics.mean(differentiating["seconds"]), "one process": rest,
-        "handing out": 2 * job * workers, "network": moved / link if workers > 1 else 0.0,
+        "handing out": 2 * (job["latency"] + job["job"] * workers), "network": moved / link if workers > 1 else 0.0,
     }  # fmt: skip
     return {"workers": workers, "seconds": sum(parts.values()), "parts": parts}
 
@@ -155,7 +164,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return all measurements."""
     counts = sorted({1, options.threads})
     places = [f"process:{n}" for n in counts]
-    jobs = [overhead(where, least) for where in ("serial", *places) for least in (0.0, 0.1)]
+    jobs = [overhead(where) for where in ("serial", *places)]
     playing, differentiating, rest = one_update()
     return {
         "jobs": jobs + dask_jobs(options.threads), "studies": [studies(n) for n in counts],
@@ -171,7 +180,7 @@ def dask_jobs(workers: int) -> list[dict[str, Any]]:
     except ImportError:
         return []
     with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        return [overhead(cluster.scheduler_address, least) | {"where": f"dask:{workers}"} for least in (0.0, 0.1)]
+        return [overhead(cluster.scheduler_address) | {"where": f"dask:{workers}"}]
 
 
 def updates(parts: int, places: list[str]) -> list[dict[str, Any]]:
@@ -188,9 +197,10 @@ def updates(parts: int, places: list[str]) -> list[dict[str, Any]]:
 
 def extrapolate(found: dict[str, Any]) -> dict[str, Any]:
     """Return what a hundred hosts would give, computed from the measurements."""
-    job = [row["job"] for row in found["jobs"] if row["least"] == 0.0][-1]  # of the last executor: dask, where it is there
+    last = found["jobs"][-1]  # dask, where it is there: only it reaches other hosts
+    job = last["job"]
     rows = {
-        link: [prediction(n, found["playing"], found["differentiating"], found["rest"], job, rate) for n in (1, 2, 10, HOSTS * CORES)]
+        link: [prediction(n, found["playing"], found["differentiating"], found["rest"], last, rate) for n in (1, 2, 10, HOSTS * CORES)]
         for link, rate in LINKS.items()
     }
     run = found["studies"][0]["seconds_of_a_run"]
@@ -211,10 +221,10 @@ def main(options: argparse.Namespace) -> None:
 
 def text(found: dict[str, Any], computed: dict[str, Any]) -> str:
     """Return the report."""
-    lines = ["measured: a job without work, one a task or in tasks of at least 0.1 s"]
+    lines = ["measured: µs of a job without work: alone, among all at once, and in tasks of at least 0.1 s"]
     for row in found["jobs"]:
-        how = "in tasks of 0.1 s" if row["least"] else "one a task"
-        lines.append(f"  {row['where']:12}{how:20}{row['job'] * 1e6:10.1f} µs a job, workers there after {row['start']:.2f} s")
+        spent = "".join(f"{row[name] * 1e6:12.1f}" for name in ("latency", "job", "chunked"))
+        lines.append(f"  {row['where']:12}{spent}   workers there after {row['start']:.2f} s")
     lines.append(f"measured: {RUNS} small runs ({SMALL.env}, {SMALL.improve_steps} updates)")
     for row in found["studies"]:
         lines.append(f"  process:{row['workers']}   {row['runs_per_second']:.2f} runs a second; one takes {row['seconds_of_a_run']:.2f} s")
