@@ -152,10 +152,14 @@ def _steps(
 
 
 def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:
-    r"""Return $KQ^\top$ of shape (B, H, Tk, Tq), the heads of one key side by side in memory: long rows to work on."""
-    B, H, Tk, _ = k.shape
-    place = np.empty((B, Tk, H, q.shape[2]), k.dtype).swapaxes(1, 2)
-    return np.matmul(k, q.mT, out=place)
+    r"""Return $KQ^\top$ of shape (B, H, Tk, Tq), in memory so that there are long rows to work on.
+
+    The heads of one key lie side by side; of a single query, the keys do.
+    """
+    (B, H, Tk, _), (*_, Tq, _) = k.shape, q.shape
+    if Tq == 1:
+        return k @ q.mT
+    return np.matmul(k, q.mT, out=np.empty((B, Tk, H, Tq), k.dtype).swapaxes(1, 2))
 
 
 def _dropped(p: np.ndarray, scale: np.ndarray | None, rows: slice, keys: slice) -> np.ndarray:

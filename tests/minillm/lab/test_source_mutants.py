@@ -30,6 +30,7 @@ STORED = Path(__file__).parents[2] / "data" / "pretrained" / "llama-grouped"
 ZERO_ROW = "rrms[rows, 0] = np.where(zero, 0, 1 / np.sqrt(np.where(zero, 1, mean_square)))"
 FREE = {  # (module, line, which number of the line): whose rule it is
     ("attention", "QUERIES = 64", 0): "the size of a step",
+    ("attention", "if Tq == 1:", 0): "the order in memory",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 0): "the limits",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 1): "the limits",
     ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 0): "the limits",
