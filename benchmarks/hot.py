@@ -111,7 +111,7 @@ def actions_and_texts() -> Iterator[tuple[str, Pair]]:
     )
     yield "best steps", (
         lambda: best_steps(experience, 0.3).rewards,
-        lambda: experience.rewards[reference("test_imitation").loop_best_steps(experience, 0.3)],
+        lambda: experience.rewards[reference("test_imitation").loop_best_steps(experience, 0.3, "step")],
     )
 
 
