@@ -79,7 +79,7 @@ class TrainConfig:
     fit_steps: int = 400
     fit_batch_size: int = 32
     fit_lr: float = 4e-3
-    improve_steps: int = 94
+    improve_steps: int = 130
     improve_episodes: int = 384
     improve_lr: float = 1.4e-3
     estimator: str = "state_rloo"
