@@ -10,4 +10,9 @@ from benchmarks.machine import restrict
 if __name__ == "__main__":
     options = argparse.Namespace(**json.loads(sys.argv[1]))
     restrict(options.threads)
-    import_module(options.module).main(options)
+    from minillm.errors import UserError  # imports NumPy, so not before
+
+    try:
+        import_module(options.module).main(options)
+    except UserError as error:  # a package, a file or an environment that is missing
+        sys.exit(f"{options.module}: {error}")
