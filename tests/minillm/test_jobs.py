@@ -103,11 +103,12 @@ def test_progress_says_what_is_left_and_what_failed(tmp_path, capsys, monkeypatc
 
 
 SESSION = """
-import functools, json, pathlib, sys
+import functools, json, pathlib, signal, sys
 from minillm.executors import executor
 from minillm.jobs import run_jobs
 import jobs_for_workers
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs us in the background has it ignored
     outcome = run_jobs(
         jobs_for_workers.slow_third, {f"x={x}": x for x in range(40)}, pathlib.Path(sys.argv[1]), functools.partial(executor, sys.argv[2]),
         quiet=True)

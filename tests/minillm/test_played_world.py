@@ -104,6 +104,7 @@ def test_a_run_says_that_j_is_sampled(tmp_path, capsys):
     assert "sampled J of test:guess: " in capsys.readouterr().out
     assert main(["play", str(out), "--plain"]) == 0
     assert "> '" in capsys.readouterr().out
+    pytest.importorskip("matplotlib", reason="pictures need the extra 'plot'")
     assert main(["plot", "visits", str(out)]) == 2
     assert "test:guess has no exact table" in capsys.readouterr().err
 
