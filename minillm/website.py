@@ -68,7 +68,8 @@ def build(directory: Path, overwrite: bool = False, names: Sequence[str] | None 
     formulas, style = Formulas(latex.convert), STYLE.read_text(encoding="utf-8")
     footer = "minillm: formulas are MathML, nothing is loaded from a network"
     pdoc.render.configure(docformat="numpy", include_undocumented=False, footer_text=footer)
-    pdoc.render.env.loader = ChoiceLoader([DictLoader({"custom.css": style}), pdoc.render.env.loader])
+    templates: Any = pdoc.render.env.loader
+    pdoc.render.env.loader = ChoiceLoader([DictLoader({"custom.css": style}), templates])
     plain: Callable[[str, Any, str], str] = pdoc.render_helpers.to_markdown
 
     def to_markdown(context: Any, docstring: str) -> str:
