@@ -23,6 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "text/countdown": {"collect_episodes": 60000, "fit_best": 0.01, "fit_steps": 2000},
     "code/rpn": {"collect_episodes": 20000, "fit_best": 0.01},
     "code/robot": {"collect_episodes": 20000, "fit_best": 0.02},
+    "generate/grammar": {"collect_episodes": 4000, "fit_best": 0.1},
     "translate/lexicon": {"collect_episodes": 20000, "fit_best": 0.01, "improve_steps": 40, "improve_episodes": 192},
     "dialogue/slots": {"collect_episodes": 4000, "fit_best": 0.25},
     "dialogue/slots-observed": {"collect_episodes": 4000, "fit_best": 0.1, "improve_steps": 40},

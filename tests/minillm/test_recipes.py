@@ -59,7 +59,7 @@ def test_the_command_names_the_recipe_that_it_takes(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env", ["text/bandit-3-3", "text/arith", "text/copy"])
+@pytest.mark.parametrize("env", ["text/bandit-3-3", "text/arith", "text/copy", "generate/grammar"])
 def test_the_quick_recipes_reach_95_percent_of_the_optimum(env, tmp_path):
     assert main(["train", env, "--seed", "1", "--out", str(tmp_path / "run")]) == 0
     exact = json.loads((tmp_path / "run" / "summary.json").read_text())["exact"]
