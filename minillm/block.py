@@ -133,10 +133,7 @@ def block(
     if remember is not None:
         k, v = remember(k, v)
     if at is not None:
-        h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
-        q = np.take_along_axis(q, at[:, None, :, None], axis=2)
-        visible = causal(T, k.shape[2]) if visible is None else visible
-        visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
+        h, q, visible, picked = pick(at, h, q, visible, k.shape[2])
     merged = np.empty((B, q.shape[2], config.n_head, q.shape[3]), h.dtype)  # heads side by side again
     scale = dropout_scale((*q.shape[:3], k.shape[2]), attn_pdrop, h.dtype, rng=rng)
     _, attended = attention(q, k, v, visible, out=merged.swapaxes(1, 2), scale=scale)
@@ -153,6 +150,18 @@ def block(
         ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj, o_drop, m_drop
     )
     return m, kept if keep else None
+
+
+def pick(
+    at: np.ndarray, h: np.ndarray, q: np.ndarray, visible: np.ndarray | None, keys: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple]:
+    """Return rows of the stream (B·n, C), queries (B, H, n, D) and what they see (B, 1, n, keys) at columns ``at`` (B, n), and the
+    cache of picking the rows."""
+    B, _, T, _ = q.shape
+    h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
+    visible = causal(T, keys) if visible is None else visible
+    visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
+    return h, np.take_along_axis(q, at[:, None, :, None], axis=2), visible, picked
 
 
 def block_backward(

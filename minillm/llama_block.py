@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.block import pick
 from minillm.llama_config import LlamaConfig
 from minillm.ops import (
-    embedding,
     embedding_backward,
     grouped_attention,
     grouped_attention_backward,
@@ -37,7 +37,6 @@ from minillm.ops import (
     swiglu,
     swiglu_backward,
 )
-from minillm.ops.attention import causal
 from minillm.parameters import Parameters
 
 QKV, GATE_UP = ("self_attn.q_proj", "self_attn.v_proj"), ("mlp.gate_proj", "mlp.up_proj")  # first and last of those in one product
@@ -98,10 +97,7 @@ def llama_block(
     if remember is not None:
         k, v = remember(k, v)
     if at is not None:
-        h, picked = embedding((np.arange(B)[:, None] * T + at).reshape(-1), h)
-        q = np.take_along_axis(q, at[:, None, :, None], axis=2)
-        visible = causal(T, k.shape[2]) if visible is None else visible
-        visible = np.take_along_axis(np.broadcast_to(visible, (B, 1, *visible.shape[-2:])), at[:, None, :, None], axis=2)
+        h, q, visible, picked = pick(at, h, q, visible, k.shape[2])
     o, attended = grouped_attention(q, k, v, visible)
     merged = o.swapaxes(1, 2).reshape(len(h), H * D)  # heads side by side again
     a = merged @ theta[name + "self_attn.o_proj.weight"].T
