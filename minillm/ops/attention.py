@@ -47,10 +47,12 @@ Without a mask the attention is causal (the queries are the last $T_q$ of $T_k$ 
 a time with the keys up to the last of them: what lies above such a step of the diagonal is never computed.
 """
 
+import functools
 import math
-from collections.abc import Iterator
 
 import numpy as np
+
+from minillm.ops.blocks import constants
 
 QUERIES = 64
 
@@ -84,12 +86,15 @@ def attention(
     (B, H, Tq, _), (*_, Tk, D) = q.shape, v.shape
     o = np.empty((B, H, Tq, D), q.dtype) if out is None else out
     weights = []
-    for rows, keys, new, bound in _steps(visible, Tq, Tk, q.dtype):
+    steps = _causal_steps(Tq, Tk, H, q.dtype) if visible is None else _masked_step(visible, Tq, q.dtype)
+    (c,) = constants(q.dtype, 1 / math.sqrt(q.shape[-1]))
+    for rows, keys, new, bound in steps:
         p = _in_rows(k[:, :, keys], q[:, :, rows])
-        p *= 1 / math.sqrt(q.shape[-1])
-        np.fmin(p[:, :, new], bound, out=p[:, :, new])  # (1) −∞ where hidden, NaN or not
+        p *= c
+        some = p[:, :, new]
+        np.fmin(some, bound, some)  # (1) −∞ where hidden, NaN or not
         p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
-        np.exp(p, out=p)
+        np.exp(p, p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
         np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
         weights.append((rows, keys, p))
@@ -103,14 +108,14 @@ def attention_backward(
     q, k, v, weights, o, scale = cache
     dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
     rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # (7) rowsum(Ō∘O)
-    put = _write
+    put, (c,) = _write, constants(q.dtype, 1 / math.sqrt(q.shape[-1]))
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
         do_rows = do[:, :, rows]
         put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)  # (4)
         ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # (5) P̄
         ds -= rest[..., rows]
         ds *= p  # (6) S̄ = P∘(P̄ − rowsum(Ō∘O))
-        ds *= 1 / math.sqrt(q.shape[-1])  # (8) c·S̄, for both
+        ds *= c  # (8) c·S̄, for both
         put(dk[:, :, keys], ds, q[:, :, rows])  # (8) K̄
         np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])  # (8) Q̄
         put = _add
@@ -132,23 +137,28 @@ def causal(queries: int, keys: int) -> np.ndarray:
     return np.tri(queries, keys, keys - queries, dtype=bool)
 
 
-def _steps(
-    visible: np.ndarray | None, queries: int, keys: int, dtype: np.dtype
-) -> Iterator[tuple[slice, slice, slice, np.ndarray]]:
-    """Yield the queries of a step, the keys that they may see, those keys of which some are hidden, and a bound on their scores, keys by
-    queries: −∞ where hidden, ∞ where visible. The smaller of the two is the score or −∞, whatever the score was."""
-    hidden, seen = np.array([-np.inf, np.inf], dtype)
-    if visible is not None:
-        yield slice(queries), slice(None), slice(None), np.where(np.ascontiguousarray(visible.mT), seen, hidden)
-        return
-    if not queries:
-        return
-    before, size = keys - queries, math.ceil(queries / math.ceil(queries / QUERIES))
-    for start in range(0, queries, size):
+Step = tuple[slice, slice, slice, np.ndarray]  # queries; keys that they may see; keys of which some are hidden; a bound on these scores
+
+
+def _masked_step(visible: np.ndarray, queries: int, dtype: np.dtype) -> tuple[Step, ...]:
+    """All queries at once. The bound, keys by queries, is −∞ where hidden, ∞ where visible: the smaller of it and a score is the
+    score or −∞, whatever the score was."""
+    hidden, seen = constants(dtype, -np.inf, np.inf)
+    return ((slice(queries), slice(None), slice(None), np.where(np.ascontiguousarray(visible.mT), seen, hidden)),)
+
+
+@functools.lru_cache(maxsize=256)
+def _causal_steps(queries: int, keys: int, heads: int, dtype: np.dtype) -> tuple[Step, ...]:
+    """The last ``queries`` of ``keys`` tokens, up to ``QUERIES`` at a time; the bound stands once for each head, as the scores do."""
+    before, size = keys - queries, math.ceil(queries / max(1, math.ceil(queries / QUERIES)))
+    steps: list[Step] = []
+    for start in range(0, queries, max(1, size)):
         stop = min(start + size, queries)
         t = np.arange(start, stop)
-        bound = np.where(t[:, None] <= t, seen, hidden)
-        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), bound
+        bound = np.empty((len(t), heads, len(t)), dtype)
+        bound[...] = np.where(t[:, None] <= t, np.inf, -np.inf)[:, None]
+        steps.append((slice(start, stop), slice(before + stop), slice(before + start, before + stop), bound.swapaxes(0, 1)))
+    return tuple(steps)
 
 
 def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from minillm.ops.blocks import row_blocks
+from minillm.ops.blocks import constants, row_blocks
 
 CUBIC = 0.044715
 SLOPE = math.sqrt(8 / math.pi)  # 2u = SLOPE·(x + CUBIC·x³)
@@ -44,22 +44,24 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
     y = np.empty_like(x)
     derivative = np.empty_like(x) if keep else None
     limit = COMPLEX_LIMIT if np.iscomplexobj(x) else REAL_LIMIT
+    low, high, one, slope, cubic, slope_3 = constants(x.dtype, -limit, limit, 1, SLOPE, -SLOPE * CUBIC, 3 * CUBIC * SLOPE)
     with np.errstate(over="ignore"):
         for rows in row_blocks(*x.shape):
-            clipped = np.clip(x[rows], -limit, limit, out=y[rows])
-            square = np.multiply(clipped, clipped, out=None if derivative is None else derivative[rows])
-            s = square * (-SLOPE * CUBIC)
-            s -= SLOPE
+            u, out = x[rows], y[rows]
+            clipped = np.clip(u, low, high, out)
+            square = np.multiply(clipped, clipped, None if derivative is None else derivative[rows])
+            s = square * cubic
+            s -= slope
             s *= clipped  # −2u
-            np.exp(s, out=s)
-            s += 1
-            np.reciprocal(s, out=s)  # σ(2u)
-            np.multiply(x[rows], s, out=y[rows])  # (1)
+            np.exp(s, s)
+            s += one
+            np.reciprocal(s, s)  # σ(2u)
+            np.multiply(u, s, out)  # (1)
             if derivative is not None:
-                square *= 3 * CUBIC * SLOPE
-                square += SLOPE  # 2u′
-                square *= 1 - s  # 0 for large x, before x·s makes the product too large
-                square *= y[rows]
+                square *= slope_3
+                square += slope  # 2u′
+                square *= one - s  # 0 for large x, before x·s makes the product too large
+                square *= out
                 square += s  # (2) s + x·s·(1−s)·2u′, in its place in the derivative
     return y, derivative
 

@@ -28,7 +28,7 @@ Cost: a few passes over the row in each direction. Kept for the backward: $\hat 
 
 import numpy as np
 
-from minillm.ops.blocks import row_blocks
+from minillm.ops.blocks import constants, repeated, row_blocks
 
 
 def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, tuple]:
@@ -47,18 +47,20 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
     cache : tuple for :func:`layernorm_backward`
     """
     N, C = x.shape
-    mean_of = np.full(C, 1 / C, x.dtype)
+    mean_of, (one, small) = repeated(1 / C, C, x.dtype), constants(x.dtype, 1, eps)
     y, x_hat, rstd = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
     for rows in row_blocks(N, C):
-        centred = np.subtract(x[rows], x[rows, :1], out=x_hat[rows])
-        centred -= (centred @ mean_of)[:, None]  # (1) x − μ
-        variance = np.multiply(centred, centred, out=y[rows]) @ mean_of
-        variance += eps
-        variance[variance == 0] = np.inf  # a constant row without eps: r = 0
-        np.divide(1, np.sqrt(variance), out=rstd[rows, 0])  # (2)
-        centred *= rstd[rows]  # (3) x̂
-        np.multiply(centred, weight, out=y[rows])
-        y[rows] += bias  # (3) y
+        normal, out, r = x_hat[rows], y[rows], rstd[rows]
+        np.subtract(x[rows], x[rows, :1], normal)
+        normal -= np.dot(normal, mean_of)[:, None]  # (1) x − μ
+        variance = np.dot(np.multiply(normal, normal, out), mean_of)
+        variance += small
+        if eps == 0:
+            variance[variance == 0] = np.inf  # a constant row: r = 0
+        np.divide(one, np.sqrt(variance, variance), r[:, 0])  # (2)
+        normal *= r  # (3) x̂
+        np.multiply(normal, weight, out)
+        out += bias  # (3) y
     return y, (x_hat, rstd, weight)
 
 
@@ -72,14 +74,15 @@ def layernorm_backward(
     dweight, dbias = (np.empty_like(weight) if place is None else place for place in out)
     dweight[...], dbias[...] = 0, 0
     for rows in row_blocks(N, C):
-        ones = np.ones(rows.stop - rows.start, dy.dtype)
-        product = np.multiply(dy[rows], x_hat[rows], out=dx[rows])
-        dweight += ones @ product  # (5) γ̄ = Σₙ ȳ·x̂
-        dbias += ones @ dy[rows]  # (5) β̄ = Σₙ ȳ
-        mean_gx = product @ mean_of_gain  # (1/C) Σⱼ gⱼ·x̂ⱼ
-        mean_g = dy[rows] @ mean_of_gain  # (1/C) Σⱼ gⱼ
-        d = np.multiply(x_hat[rows], -mean_gx[:, None], out=dx[rows])
-        d -= mean_g[:, None]
-        d += dy[rows] * weight
+        g, normal, d = dy[rows], x_hat[rows], dx[rows]
+        ones = repeated(1, len(g), dy.dtype)
+        product = np.multiply(g, normal, d)
+        dweight += np.dot(ones, product)  # (5) γ̄ = Σₙ ȳ·x̂
+        dbias += np.dot(ones, g)  # (5) β̄ = Σₙ ȳ
+        mean_gx = np.dot(product, mean_of_gain)  # (1/C) Σⱼ gⱼ·x̂ⱼ
+        mean_g = np.dot(g, mean_of_gain)  # (1/C) Σⱼ gⱼ
+        np.multiply(normal, mean_gx[:, None], d)
+        d += mean_g[:, None]
+        np.subtract(g * weight, d, d)
         d *= rstd[rows]  # (4) x̄ = r·(g − mean(g) − x̂·mean(g·x̂))
     return dx, dweight, dbias

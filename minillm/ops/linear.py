@@ -18,6 +18,8 @@ two backward, $2N\,C_{in}C_{out}$ operations each. Kept for the backward: $x$ (a
 
 import numpy as np
 
+from minillm.ops.blocks import repeated
+
 
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, tuple]:
     r"""Return $xW + b$.
@@ -33,7 +35,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndar
     y : ndarray of shape (N, C_out)
     cache : tuple for :func:`linear_backward`
     """
-    y = x @ weight
+    y = np.dot(x, weight)
     y += bias  # (1)
     return y, (x, weight)
 
@@ -43,7 +45,7 @@ def linear_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C_out); the last two are written to ``out``."""
     x, weight = cache
-    dx = dy @ weight.T  # (2)
-    dweight = np.matmul(x.T, dy, out=out[0])  # (3)
-    dbias = np.matmul(np.ones(len(dy), dy.dtype), dy, out=out[1])  # (4) a sum over rows: BLAS is faster than .sum(0)
+    dx = np.dot(dy, weight.T)  # (2)
+    dweight = np.dot(x.T, dy, out=out[0])  # (3)
+    dbias = np.dot(repeated(1, len(dy), dy.dtype), dy, out=out[1])  # (4) a sum over rows: BLAS is faster than .sum(0)
     return dx, dweight, dbias
