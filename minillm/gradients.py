@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minillm.objectives import IGNORE, weighted_log_likelihood
-from minillm.threads import parallel_map
+from minillm.threads import in_parts, parallel_map
 from minillm.transformer import GPT
 
 SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
@@ -49,11 +49,12 @@ def weighted_gradient(
         value, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows])
         return value, model.backward(dlogits, cache, use_up=True)
 
-    shards = list(zip(np.array_split(np.arange(len(ids)), parts), streams, strict=True))
+    rows = np.array_split(np.arange(len(ids)), parts) if parts > 1 else [slice(None)]
+    shards = list(zip(rows, streams, strict=True))
     (value, gradient), *others = parallel_map(differentiate, shards)
     for other_value, other in others:  # in the order of the parts
         value += other_value
-        gradient += other
+        in_parts(lambda part, other=other: np.add(gradient[part], other[part], gradient[part]), gradient.size)
     return float(value), gradient
 
 

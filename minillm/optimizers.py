@@ -5,13 +5,15 @@ They *minimise*: pass the gradient of a loss, or minus the gradient of an object
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 
 from minillm.errors import NonFiniteError, UserError
-from minillm.ops.blocks import row_blocks
+from minillm.ops.blocks import constants, row_blocks
 from minillm.parameters import Parameters
+from minillm.threads import in_parts
 
 
 class SGD:
@@ -56,34 +58,38 @@ class AdamW:
         self.t = 0
         self.m = np.zeros_like(parameters.vector)
         self.v = np.zeros_like(parameters.vector)
-        self.decays = np.zeros_like(parameters.vector)
-        for name in decay_groups(parameters)[0]:
-            self.decays[parameters.slices[name]] = 1
+        self.decaying = [parameters.slices[name] for name in decay_groups(parameters)[0]]
 
     def step(self, gradient: np.ndarray, lr: float | None = None) -> None:
         """Move θ against ``gradient`` of shape (P,), with the rate ``lr`` or the one given at the start."""
         lr = self.lr if lr is None else lr
         self.t += 1
+        if self.weight_decay:
+            for span in self.decaying:
+                self.parameters.vector[span] *= 1 - lr * self.weight_decay
         beta_1, beta_2 = self.betas
         root = math.sqrt(1 - beta_2**self.t)
         rate = lr / (1 - beta_1**self.t) * root  # of m/(√v + ε·root): the quotient's corrections taken out of it
-        for part in row_blocks(gradient.size, 1):
-            g, m, v, theta = gradient[part], self.m[part], self.v[part], self.parameters.vector[part]
+        in_parts(functools.partial(self._move, gradient, rate, self.eps * root), gradient.size)
+
+    def _move(self, gradient: np.ndarray, rate: float, eps: float, part: slice) -> None:
+        arrays = [vector[part] for vector in (gradient, self.m, self.v, self.parameters.vector)]
+        dtype = gradient.dtype
+        new_1, new_2 = constants(dtype, 1 - self.betas[0], 1 - self.betas[1])
+        small, eta = np.array(eps, dtype), np.array(rate, dtype)
+        for block in row_blocks(arrays[0].size, 1):
+            g, m, v, theta = (array[block] for array in arrays)
             step = g - m
-            step *= 1 - beta_1
+            step *= new_1
             m += step
-            np.multiply(g, g, out=step)
+            np.multiply(g, g, step)
             step -= v
-            step *= 1 - beta_2
+            step *= new_2
             v += step
-            if self.weight_decay:
-                np.multiply(theta, self.decays[part], out=step)
-                step *= lr * self.weight_decay
-                theta -= step
-            np.sqrt(v, out=step)
-            step += self.eps * root
-            np.divide(m, step, out=step)
-            step *= rate
+            np.sqrt(v, step)
+            step += small
+            np.divide(m, step, step)
+            step *= eta
             theta -= step
 
 

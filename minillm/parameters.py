@@ -39,17 +39,18 @@ class Parameters(Mapping[str, np.ndarray]):
         self, shapes: Mapping[str, tuple[int, ...]], vector: np.ndarray | None = None, dtype: np.dtype | type = np.float64
     ) -> None:
         self.shapes = dict(shapes)
-        size = sum(math.prod(shape) for shape in self.shapes.values())
-        self.vector = np.zeros(size, dtype) if vector is None else vector
-        if self.vector.shape != (size,) or not self.vector.flags.c_contiguous:
-            raise ValueError(f"expected a contiguous vector of {size} parameters, got shape {self.vector.shape}")
         self.slices: dict[str, slice] = {}
-        self._views: dict[str, np.ndarray] = {}
-        start = 0
+        size = 0
         for name, shape in self.shapes.items():
-            self.slices[name] = slice(start, start + math.prod(shape))
-            self._views[name] = self.vector[self.slices[name]].reshape(shape)
-            start = self.slices[name].stop
+            self.slices[name] = slice(size, size + math.prod(shape))
+            size = self.slices[name].stop
+        self._view(np.zeros(size, dtype) if vector is None else vector, size)
+
+    def _view(self, vector: np.ndarray, size: int) -> None:
+        if vector.shape != (size,) or not vector.flags.c_contiguous:
+            raise ValueError(f"expected a contiguous vector of {size} parameters, got shape {vector.shape}")
+        self.vector = vector
+        self._views = {name: vector[span].reshape(self.shapes[name]) for name, span in self.slices.items()}
 
     def __getitem__(self, name: str) -> np.ndarray:
         view = self._views.get(name)
@@ -72,7 +73,10 @@ class Parameters(Mapping[str, np.ndarray]):
 
     def like(self, vector: np.ndarray | None = None) -> Parameters:
         """Return the same names over another vector; over zeros of the same dtype when none is given."""
-        return Parameters(self.shapes, vector, dtype=self.vector.dtype)
+        twin = object.__new__(Parameters)
+        twin.shapes, twin.slices = self.shapes, self.slices
+        twin._view(np.zeros_like(self.vector) if vector is None else vector, self.vector.size)
+        return twin
 
     def name_at(self, index: int) -> tuple[str, tuple[int, ...]]:
         """Return the name of the array that holds position ``index`` of the vector, and the index within it."""

@@ -12,6 +12,7 @@ import contextvars
 import ctypes
 import functools
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, ARENA_MAX = -1, -2, -3, -8  # names of glibc's malloc.h, each with M_ before it
 KEPT_BYTES = 1 << 30
+MANY_NUMBERS = 1 << 18
 _alone = False  # whether this process is a worker among others
 _SYMBOLS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
 
@@ -42,6 +44,14 @@ def ordered_sum(
     for value in map(function, items):
         start += value
     return start
+
+
+def in_parts(work: Callable[[slice], None], size: int) -> None:
+    """Call ``work`` on slices that together are ``size`` numbers: one a core, side by side, if there are many. For work number by
+    number, which no cut can change."""
+    parts = _cores() if size >= MANY_NUMBERS else 1
+    edges = [size * k // parts for k in range(parts + 1)]
+    parallel_map(work, [slice(start, stop) for start, stop in itertools.pairwise(edges)])
 
 
 @contextlib.contextmanager
