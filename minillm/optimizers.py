@@ -65,20 +65,20 @@ class AdamW:
         lr = self.lr if lr is None else lr
         self.t += 1
         if self.weight_decay:
+            kept = np.array(1 - lr * self.weight_decay, gradient.dtype)
             for span in self.decaying:
-                self.parameters.vector[span] *= 1 - lr * self.weight_decay
+                self.parameters.vector[span] *= kept
         beta_1, beta_2 = self.betas
         root = math.sqrt(1 - beta_2**self.t)
         rate = lr / (1 - beta_1**self.t) * root  # of m/(√v + ε·root): the quotient's corrections taken out of it
         in_parts(functools.partial(self._move, gradient, rate, self.eps * root), gradient.size)
 
     def _move(self, gradient: np.ndarray, rate: float, eps: float, part: slice) -> None:
-        arrays = [vector[part] for vector in (gradient, self.m, self.v, self.parameters.vector)]
-        dtype = gradient.dtype
+        dtype, vector = gradient.dtype, self.parameters.vector
         new_1, new_2 = constants(dtype, 1 - self.betas[0], 1 - self.betas[1])
         small, eta = np.array(eps, dtype), np.array(rate, dtype)
-        for block in row_blocks(arrays[0].size, 1):
-            g, m, v, theta = (array[block] for array in arrays)
+        for block in row_blocks(part.stop, 1, part.start):
+            g, m, v, theta = gradient[block], self.m[block], self.v[block], vector[block]
             step = g - m
             step *= new_1
             m += step

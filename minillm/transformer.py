@@ -133,7 +133,7 @@ class GPT(LanguageModel):
             h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep, rng)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
-        logits = (y @ theta[self._head].T).reshape(*shape, -1)  # (2)
+        logits = np.dot(y, theta[self._head].T).reshape(*shape, -1)  # (2)
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 
     def values(self, cache: tuple) -> np.ndarray:
@@ -149,8 +149,8 @@ class GPT(LanguageModel):
         theta, gradient = self.parameters, self.parameters.like()
         tokens, places, blocks, y, final, (B, T), dropped = cache
         dz = dlogits.reshape(len(y), -1)
-        gradient[self._head][...] = dz.T @ y  # (3) the head's share
-        dy = dz @ theta[self._head]
+        np.dot(dz.T, y, out=gradient[self._head])  # (3) the head's share
+        dy = np.dot(dz, theta[self._head])
         if dvalues is not None:
             dv = dvalues.reshape(len(y), 1)
             gradient[VALUE][...], gradient["v_head.summary.bias"][...] = dv.T @ y, dv.sum(axis=0)

@@ -8,10 +8,10 @@ import numpy as np
 BLOCK_ELEMENTS = 1 << 16
 
 
-def row_blocks(rows: int, width: int) -> Iterator[slice]:
-    """Yield slices that cut ``rows`` rows of ``width`` elements into blocks of about ``BLOCK_ELEMENTS`` elements."""
+def row_blocks(rows: int, width: int, first: int = 0) -> Iterator[slice]:
+    """Yield slices that cut ``rows`` rows of ``width`` elements, from row ``first``, into blocks of about ``BLOCK_ELEMENTS`` elements."""
     step = max(1, BLOCK_ELEMENTS // max(1, width))
-    for start in range(0, rows, step):
+    for start in range(first, rows, step):
         yield slice(start, min(start + step, rows))
 
 
