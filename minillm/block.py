@@ -21,7 +21,7 @@ is an embedding look-up in the matrix of activations, and its backward adds the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,7 @@ from minillm.ops import (
     gelu_new,
     gelu_new_backward,
     layernorm,
+    layernorm_again,
     layernorm_backward,
     linear,
     linear_backward,
@@ -53,16 +54,19 @@ from minillm.parameters import Parameters
 
 
 class BlockCache(NamedTuple):
-    """What :func:`block_backward` needs: the cache of each op, under the name of its parameters or of what it did."""
+    """What :func:`block_backward` needs: the cache of each op, under the name of its parameters or of what it did.
+
+    Of ``c_attn`` and ``c_fc`` it is the weight alone: what enters them, the output of a normalisation, is made again from that one's cache.
+    """
 
     ln_1: tuple
-    c_attn: tuple
+    c_attn: np.ndarray
     factor: float
     picked: tuple | None
     attended: tuple
     attn_proj: tuple
     ln_2: tuple
-    c_fc: tuple
+    c_fc: np.ndarray
     bent: tuple
     mlp_proj: tuple
     o_drop: np.ndarray | None
@@ -126,7 +130,7 @@ def block(
     picked = None
     resid_pdrop, attn_pdrop = (config.resid_pdrop, config.attn_pdrop) if rng is not None else (0.0, 0.0)
     x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps)
-    qkv, c_attn = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
+    qkv, (_, c_attn) = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
     q, k, v = qkv.reshape(B, T, 3, config.n_head, -1).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
     if factor != 1:
         q = q * factor
@@ -141,7 +145,7 @@ def block(
     o, o_drop = dropout(o, resid_pdrop, rng=rng)
     a = np.add(h, o, out=o)  # (1)
     x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
-    u, c_fc = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
+    u, (_, c_fc) = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
     g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])
     m, m_drop = dropout(m, resid_pdrop, rng=rng)
@@ -165,7 +169,7 @@ def pick(
 
 
 def block_backward(
-    dh: np.ndarray, cache: BlockCache, gradient: Parameters, layer: int, shape: tuple[int, int]
+    dh: np.ndarray, cache: BlockCache, gradient: Mapping[str, np.ndarray], layer: int, shape: tuple[int, int]
 ) -> np.ndarray:
     """Return the gradient (B·T, C) of the block's input, and write those of its parameters into ``gradient``."""
     ln_1, c_attn, factor, picked, attended, attn_proj, ln_2, c_fc, (act_backward, bent), mlp_proj, o_drop, m_drop = cache
@@ -176,7 +180,7 @@ def block_backward(
 
     dg = through("mlp.c_proj", linear_backward, dropout_backward(dh, m_drop), mlp_proj)
     du = act_backward(dg, bent, out=dg)
-    dx = through("mlp.c_fc", linear_backward, du, c_fc)
+    dx = through("mlp.c_fc", linear_backward, du, (layernorm_again(ln_2), c_fc))
     da = through("ln_2", layernorm_backward, dx, ln_2)
     da += dh  # (3)
     dmerged = through("attn.c_proj", linear_backward, dropout_backward(da, o_drop), attn_proj)
@@ -189,7 +193,7 @@ def block_backward(
     if picked is not None:
         da = embedding_backward(da, picked)
         dqkv[:, :, 0] = embedding_backward(dq.swapaxes(1, 2).reshape(-1, H * D), picked).reshape(B, T, H, D)
-    dx = through("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), c_attn)
+    dx = through("attn.c_attn", linear_backward, dqkv.reshape(B * T, -1), (layernorm_again(ln_1), c_attn))
     dh = through("ln_1", layernorm_backward, dx, ln_1)
     dh += da  # (4)
     return dh

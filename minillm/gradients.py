@@ -43,19 +43,21 @@ def weighted_gradient(
     streams = [None] * parts if rng is None else np.random.default_rng(rng).spawn(parts)
     c = np.broadcast_to(c, np.shape(targets))
 
-    def differentiate(part: tuple[np.ndarray, Any]) -> tuple[Any, np.ndarray]:
+    def differentiate(part: tuple[Any, Any]) -> tuple[Any, np.ndarray]:
         rows, stream = part
         logits, cache = model.forward(ids[rows], rng=stream)
         value, dlogits = weighted_log_likelihood(logits, targets[rows], c[rows])
         return value, model.backward(dlogits, cache, use_up=True)
 
-    rows = np.array_split(np.arange(len(ids)), parts) if parts > 1 else [slice(None)]
-    shards = list(zip(rows, streams, strict=True))
-    (value, gradient), *others = parallel_map(differentiate, shards)
-    for other_value, other in others:  # in the order of the parts
-        value += other_value
-        in_parts(lambda part, other=other: np.add(gradient[part], other[part], gradient[part]), gradient.size)
-    return float(value), gradient
+    shards: list[Any] = np.array_split(np.arange(len(ids)), parts) if parts > 1 else [slice(None)]
+    (value, gradient), *others = parallel_map(differentiate, list(zip(shards, streams, strict=True)))
+
+    def add(span: slice) -> None:
+        for _, other in others:  # in the order of the parts
+            gradient[span] += other[span]
+
+    in_parts(add, gradient.size)
+    return float(value + sum(other for other, _ in others)), gradient
 
 
 def likelihood_gradient(

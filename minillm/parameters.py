@@ -85,3 +85,23 @@ class Parameters(Mapping[str, np.ndarray]):
                 inside = np.unravel_index(index - span.start, self.shapes[name])
                 return name, tuple(int(i) for i in inside)
         raise IndexError(f"position {index} is outside of a vector of {self.vector.size} parameters")
+
+
+class Pieces(dict[str, np.ndarray]):
+    """Arrays of a layout, each made when it is first asked for, to be filled; those never asked for are zero.
+
+    A backward pass that writes into them needs memory for the gradient as it lets go of activations, not before.
+    """
+
+    def __init__(self, layout: Parameters) -> None:
+        self.layout = layout
+
+    def __missing__(self, name: str) -> np.ndarray:
+        piece = self[name] = np.empty(self.layout.shapes[name], self.layout.vector.dtype)
+        return piece
+
+    def vector(self) -> np.ndarray:
+        """Return the vector that they make up."""
+        for name in self.layout.keys() - self.keys():
+            self[name][...] = 0
+        return np.concatenate([self[name].reshape(-1) for name in self.layout])

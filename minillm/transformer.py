@@ -26,7 +26,7 @@ from minillm.config import GPTConfig
 from minillm.kv_cache import KeyValueCache
 from minillm.language_model import LanguageModel
 from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
-from minillm.parameters import Parameters
+from minillm.parameters import Parameters, Pieces
 
 VALUE = "v_head.summary.weight"
 
@@ -146,7 +146,7 @@ class GPT(LanguageModel):
         self, dlogits: np.ndarray, cache: tuple, dvalues: np.ndarray | None = None, *, use_up: bool = False
     ) -> np.ndarray:
         """See :meth:`minillm.language_model.LanguageModel.backward`."""
-        theta, gradient = self.parameters, self.parameters.like()
+        theta, gradient = self.parameters, Pieces(self.parameters)
         tokens, places, blocks, y, final, (B, T), dropped = cache
         dz = dlogits.reshape(len(y), -1)
         np.dot(dz.T, y, out=gradient[self._head])  # (3) the head's share
@@ -161,10 +161,14 @@ class GPT(LanguageModel):
         dh = dropout_backward(dh, dropped)
         if places is None:  # one p for all rows: it collects from all
             np.add.reduce(dh.reshape(B, T, -1), axis=0, out=gradient["wpe.weight"][:T])
+            gradient["wpe.weight"][T:] = 0
         else:
             gradient["wpe.weight"][...] = embedding_backward(dh, places)
-        gradient["wte.weight"][...] += embedding_backward(dh, tokens)  # (3) adds to it when tied
-        return gradient.vector
+        dwte = embedding_backward(dh, tokens)
+        if self.config.tie_word_embeddings:
+            dwte += gradient["wte.weight"]  # (3)
+        gradient["wte.weight"] = dwte
+        return gradient.vector()
 
     def activation_ledger(self, B: int, T: int) -> dict[str, int]:
         """Return what the forward pass of B sequences of T tokens keeps for the backward, by name, in bytes.

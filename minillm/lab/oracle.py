@@ -28,6 +28,7 @@ import numpy as np
 from minillm.errors import UserError
 from minillm.lab.differentiate import hessian_vector_product
 from minillm.lab.standard import Case, random_case
+from minillm.ops import layernorm_again
 from minillm.ops.attention import attention_weights
 from minillm.transformer import GPT
 
@@ -107,10 +108,10 @@ def _activations(case: Case, cache: tuple) -> Iterator[tuple[str, np.ndarray]]:
     _, _, blocks, final, _, (B, T), *_ = cache
     for i, kept in enumerate(blocks):
         qkvp = (*kept.attended[:3], attention_weights(kept.attended))
-        yield f"h.{i}.ln_1", kept.c_attn[0].reshape(B, T, -1)
+        yield f"h.{i}.ln_1", layernorm_again(kept.ln_1).reshape(B, T, -1)
         yield from ((f"h.{i}.attn.{name}", value) for name, value in zip("qkvp", qkvp, strict=True))
         yield f"h.{i}.attn.merged", kept.attn_proj[0].reshape(B, T, -1)
-        yield f"h.{i}.ln_2", kept.c_fc[0].reshape(B, T, -1)
+        yield f"h.{i}.ln_2", layernorm_again(kept.ln_2).reshape(B, T, -1)
         yield f"h.{i}.mlp.act", kept.mlp_proj[0].reshape(B, T, -1)
     yield "ln_f", final.reshape(B, T, -1)
 

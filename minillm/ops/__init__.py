@@ -12,7 +12,7 @@ from minillm.ops.embedding import embedding, embedding_backward
 from minillm.ops.gelu import gelu_new, gelu_new_backward
 from minillm.ops.gelu_erf import gelu, gelu_backward
 from minillm.ops.grouped_attention import grouped_attention, grouped_attention_backward
-from minillm.ops.layernorm import layernorm, layernorm_backward
+from minillm.ops.layernorm import layernorm, layernorm_again, layernorm_backward
 from minillm.ops.linear import linear, linear_backward
 from minillm.ops.log_softmax import log_softmax, log_softmax_backward
 from minillm.ops.relu import relu, relu_backward
@@ -23,7 +23,7 @@ from minillm.ops.swiglu import swiglu, swiglu_backward
 
 __all__ = [
     "attention", "attention_backward", "dropout", "dropout_backward", "embedding", "embedding_backward", "gelu", "gelu_backward",
-    "gelu_new", "gelu_new_backward", "grouped_attention", "grouped_attention_backward", "layernorm", "layernorm_backward", "linear",
-    "linear_backward", "log_softmax", "log_softmax_backward", "relu", "relu_backward", "rmsnorm", "rmsnorm_backward", "rotary",
-    "rotary_backward", "silu", "silu_backward", "swiglu", "swiglu_backward",
+    "gelu_new", "gelu_new_backward", "grouped_attention", "grouped_attention_backward", "layernorm", "layernorm_again",
+    "layernorm_backward", "linear", "linear_backward", "log_softmax", "log_softmax_backward", "relu", "relu_backward", "rmsnorm",
+    "rmsnorm_backward", "rotary", "rotary_backward", "silu", "silu_backward", "swiglu", "swiglu_backward",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ a time with the keys up to the last of them: what lies above such a step of the 
 
 import functools
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -140,25 +141,29 @@ def causal(queries: int, keys: int) -> np.ndarray:
 Step = tuple[slice, slice, slice, np.ndarray]  # queries; keys that they may see; keys of which some are hidden; a bound on these scores
 
 
-def _masked_step(visible: np.ndarray, queries: int, dtype: np.dtype) -> tuple[Step, ...]:
+def _masked_step(visible: np.ndarray, queries: int, dtype: np.dtype) -> Iterable[Step]:
     """All queries at once. The bound, keys by queries, is −∞ where hidden, ∞ where visible: the smaller of it and a score is the
     score or −∞, whatever the score was."""
     hidden, seen = constants(dtype, -np.inf, np.inf)
     return ((slice(queries), slice(None), slice(None), np.where(np.ascontiguousarray(visible.mT), seen, hidden)),)
 
 
-@functools.lru_cache(maxsize=256)
-def _causal_steps(queries: int, keys: int, heads: int, dtype: np.dtype) -> tuple[Step, ...]:
-    """The last ``queries`` of ``keys`` tokens, up to ``QUERIES`` at a time; the bound stands once for each head, as the scores do."""
-    before, size = keys - queries, math.ceil(queries / max(1, math.ceil(queries / QUERIES)))
-    steps: list[Step] = []
-    for start in range(0, queries, max(1, size)):
+def _causal_steps(queries: int, keys: int, heads: int, dtype: np.dtype) -> Iterator[Step]:
+    """The last ``queries`` of ``keys`` tokens, up to ``QUERIES`` at a time."""
+    if not queries:
+        return
+    before, size = keys - queries, math.ceil(queries / math.ceil(queries / QUERIES))
+    for start in range(0, queries, size):
         stop = min(start + size, queries)
-        t = np.arange(start, stop)
-        bound = np.empty((len(t), heads, len(t)), dtype)
-        bound[...] = np.where(t[:, None] <= t, np.inf, -np.inf)[:, None]
-        steps.append((slice(start, stop), slice(before + stop), slice(before + start, before + stop), bound.swapaxes(0, 1)))
-    return tuple(steps)
+        yield slice(start, stop), slice(before + stop), slice(before + start, before + stop), _triangle(stop - start, heads, dtype)
+
+
+@functools.lru_cache
+def _triangle(n: int, heads: int, dtype: np.dtype) -> np.ndarray:
+    """The bound on the scores of n keys by their own n queries, once for each head and in memory as the scores are."""
+    bound = np.empty((n, heads, n), dtype)
+    bound[...] = np.where(causal(n, n).T, np.inf, -np.inf)[:, None]
+    return bound.swapaxes(0, 1)
 
 
 def _in_rows(k: np.ndarray, q: np.ndarray) -> np.ndarray:

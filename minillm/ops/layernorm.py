@@ -61,14 +61,22 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
         normal *= r  # (3) x̂
         np.multiply(normal, weight, out)
         out += bias  # (3) y
-    return y, (x_hat, rstd, weight)
+    return y, (x_hat, rstd, weight, bias)
+
+
+def layernorm_again(cache: tuple) -> np.ndarray:
+    r"""Return $y = \gamma\hat x + \beta$ once more, the same bits: it costs two passes, and need not be kept for the op after this one."""
+    x_hat, _, weight, bias = cache
+    y = np.multiply(x_hat, weight)
+    y += bias
+    return y
 
 
 def layernorm_backward(
     dy: np.ndarray, cache: tuple, out: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(dx, dweight, dbias)`` for the upstream gradient ``dy`` of shape (N, C); the last two are written to ``out``."""
-    x_hat, rstd, weight = cache
+    x_hat, rstd, weight, _ = cache
     N, C = dy.shape
     dx, mean_of_gain = np.empty_like(dy), weight / C
     dweight, dbias = (np.empty_like(weight) if place is None else place for place in out)

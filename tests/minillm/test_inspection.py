@@ -29,10 +29,8 @@ def test_the_ledger_is_in_proportion_to_the_batch_and_names_what_must_be_kept(ra
     rows, C, M, H = B * T, 8, 12, 2
     block = {
         "ln_1": rows * (C + 1),  # x̂ and r
-        "c_attn": rows * C,
         "attended": rows * (3 * C + C) + B * H * T * T,  # q, k, v side by side, the output, the weights
         "ln_2": rows * (C + 1),
-        "c_fc": rows * C,
         "bent": rows * M,  # the derivative
         "mlp_proj": rows * M,
     }  # the input of attn_proj is the output of the attention

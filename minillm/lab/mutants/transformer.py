@@ -133,7 +133,7 @@ def _layernorm(
     dy: np.ndarray, cache: tuple, *, a: float = 1, b: float = 1, axis: int = -1, gain: float = 1, power: int = 1, eps: float = 0.0
 ) -> tuple:
     """The LayerNorm backward with a weight on each of its mean terms, a power of the gain and of 1/σ, and a shifted eps."""
-    x_hat, rstd, weight = cache
+    x_hat, rstd, weight, _ = cache
     _, dweight, dbias = ops.layernorm_backward(dy, cache)
     r = 1 / np.sqrt(1 / rstd**2 + eps)
     x_hat = x_hat * r / rstd
@@ -204,7 +204,7 @@ def _recomputed_attention(do: np.ndarray, cache: tuple) -> tuple:
 def _variance_of_mean(dy: np.ndarray, cache: tuple) -> tuple:
     """Right: with the term through the mean inside the variance, which is zero."""
     dx, dweight, dbias = ops.layernorm_backward(dy, cache)
-    x_hat, rstd, weight = cache
+    x_hat, rstd, weight, _ = cache
     zero = rstd * (dy * weight * x_hat).mean(-1, keepdims=True) * x_hat.mean(-1, keepdims=True)
     return dx + zero, dweight, dbias
 

@@ -72,7 +72,7 @@ def test_a_wrong_constant_in_a_backward_fails_the_gates(monkeypatch, measure):
 
 def test_the_influence_of_a_token_on_its_own_logits_is_seen(monkeypatch):
     everything = slice(None), slice(None), slice(None), np.full((1, 1), np.inf)
-    monkeypatch.setattr(sys.modules[attention.__module__], "_steps", lambda *of: [everything])
+    monkeypatch.setattr(sys.modules[attention.__module__], "_causal_steps", lambda *of: [everything])
     case = random_case(0)
     assert gates.later_on_earlier(case) > 1e-3
     assert gates.padding_influence(case) > 1e-3

@@ -31,6 +31,9 @@ ZERO_ROW = "rrms[rows, 0] = np.where(zero, 0, 1 / np.sqrt(np.where(zero, 1, mean
 FREE = {  # (module, line, which number of the line): whose rule it is
     ("attention", "QUERIES = 64", 0): "the size of a step",
     ("attention", "if Tq == 1:", 0): "the order in memory",
+    ("embedding", "WRITTEN_OUT = 1 << 14", 0): "how the sum is done",
+    ("embedding", "WRITTEN_OUT = 1 << 14", 1): "how the sum is done",
+    ("embedding", "(np.ones(len(ids), dy.dtype), ids, np.arange(len(ids) + 1)), shape=(rows, len(ids))", 0): "a sum of many rows",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 0): "the limits",
     ("gelu", "REAL_LIMIT, COMPLEX_LIMIT = 100.0, 21.0", 1): "the limits",
     ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 0): "the limits",
@@ -38,6 +41,7 @@ FREE = {  # (module, line, which number of the line): whose rule it is
     ("gelu_erf", "LIMIT, WIDE_LIMIT, TERMS = 40.0, 10.0, 240", 2): "more terms than are needed",
     ("gelu_erf", "return np.where(x.real > -WIDE_LIMIT, 0.5 + x * _density(x) * series, 0)", 1): "beyond the limit",
     ("silu", "COMPLEX_LIMIT = 80.0", 0): "the limits",
+    ("layernorm", "if eps == 0:", 0): "a constant row without eps",
     ("layernorm", "variance[variance == 0] = np.inf", 0): "a constant row without eps",
     ("rmsnorm", "zero = mean_square == 0", 0): "a row of zeros without eps",
     ("rmsnorm", ZERO_ROW, 1): "a row of zeros without eps",

@@ -1,4 +1,7 @@
+import sys
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,8 +39,17 @@ def test_adjoint(assert_adjoint):
     assert_adjoint(lambda w: embedding(ids, w), embedding_backward, (rng.normal(size=(5, 4)),), rng)
 
 
-@given(ids=st.lists(st.integers(0, 4), max_size=12), seed=st.integers(0, 99))
-def test_backward_equals_the_loop(ids, seed):
+@given(ids=st.lists(st.integers(0, 4), max_size=12), seed=st.integers(0, 99), written_out=st.sampled_from([0, 1 << 14]))
+def test_backward_equals_the_loop(ids, seed, written_out):
     dy = np.random.default_rng(seed).normal(size=(len(ids), 3))
     _, cache = embedding(np.array(ids, dtype=np.int64), np.ones((5, 3)))
-    np.testing.assert_allclose(embedding_backward(dy, cache), loop_backward(dy, ids, 5), rtol=1e-15, atol=1e-15)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[embedding.__module__], "WRITTEN_OUT", written_out)
+        dweight = embedding_backward(dy, cache)
+    np.testing.assert_allclose(dweight, loop_backward(dy, ids, 5), rtol=1e-15, atol=1e-15)
+
+
+def test_many_rows_of_many_ids_are_added_up():
+    rng = np.random.default_rng(0)
+    ids, dy = rng.integers(300, size=100), rng.normal(size=(100, 2))
+    np.testing.assert_allclose(embedding_backward(dy, (ids, 300)), loop_backward(dy, ids, 300), rtol=1e-15, atol=1e-15)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minillm.ops import layernorm, layernorm_backward
+from minillm.ops import layernorm, layernorm_again, layernorm_backward
 
 EPS = 1e-5
 
@@ -139,3 +139,11 @@ def test_the_gradients_of_the_parameters_are_written_where_they_are_wanted():
     for mine, there, free in zip(written, out, layernorm_backward(dy, cache)[1:], strict=True):
         assert mine is there
         assert (there == free).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_the_output_is_made_again_from_the_cache_with_the_same_bits(dtype):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.normal(size=size).astype(dtype) for size in ((9, 5), 5, 5))
+    y, cache = layernorm(x, weight, bias, EPS)
+    assert (layernorm_again(cache) == y).all()
