@@ -8,7 +8,7 @@ from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE, token_log_probs
 from minillm.threads import parallel_map
 
-EVALUATED_TOKENS = 2048  # of one forward pass
+EVALUATED_TOKENS = 1024  # of one forward pass
 
 
 def token_losses(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minillm.errors import NonFiniteError, UserError
-from minillm.optimizers import SGD, AdamW, clip_by_global_norm, decay_groups, require_finite, warmup_cosine
+from minillm.optimizers import SGD, AdamW, clip_by_global_norm, decay_groups, require_finite, require_finite_update, warmup_cosine
 from minillm.parameters import Parameters
 
 SHAPES = {"wte.weight": (3, 2), "ln_f.weight": (2,), "ln_f.bias": (2,), "h.0.attn.c_attn.weight": (2, 6)}
@@ -175,6 +175,16 @@ def test_what_is_not_finite_is_named_with_array_index_and_step():
     ):
         require_finite("the gradient", parameters, g, 7)
     require_finite("the gradient", parameters, np.zeros(22), 7)
+
+
+def test_an_update_is_finite_if_each_number_is_though_the_sum_is_not():
+    parameters, g = theta(dtype=np.float32), np.full(22, 3e38, np.float32)
+    require_finite_update(parameters, 0.5, g, 7)
+    with pytest.raises(NonFiniteError, match="the loss is nan in step 7, and all parameters and gradients are finite"):
+        require_finite_update(parameters, math.nan, g, 7)
+    g[0] = np.nan
+    with pytest.raises(NonFiniteError, match="the gradient of wte.weight is nan"):
+        require_finite_update(parameters, 0.5, g, 7)
 
 
 def test_the_schedule_rises_then_falls():
