@@ -183,7 +183,7 @@ def test_an_update_is_finite_if_each_number_is_though_the_sum_is_not():
     with pytest.raises(NonFiniteError, match="the loss is nan in step 7, and all parameters and gradients are finite"):
         require_finite_update(parameters, math.nan, g, 7)
     g[0] = np.nan
-    with pytest.raises(NonFiniteError, match="the gradient of wte.weight is nan"):
+    with pytest.raises(NonFiniteError, match=r"the gradient of wte.weight is nan"):
         require_finite_update(parameters, 0.5, g, 7)
 
 
