@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from minillm.gradients import default_parts
 from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE, token_log_probs
 from minillm.threads import parallel_map
 
-EVALUATED_TOKENS = 1024  # of one forward pass
+EVALUATED_TOKENS = 2048  # of one forward pass, at most
 
 
 def token_losses(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     r"""Return $-\log p$ of each target (n, T) in nats, float64; 0 where it is ``IGNORE``. No dropout, no random numbers."""
-    rows = max(1, EVALUATED_TOKENS // inputs.shape[1])
+    n, T = inputs.shape
+    rows = max(1, min(EVALUATED_TOKENS // T, -(-n // default_parts(model, inputs))))
 
     def losses(start: int) -> np.ndarray:
         logits, _ = model.forward(inputs[start : start + rows], keep=False)

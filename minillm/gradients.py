@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minillm.language_model import LanguageModel
 from minillm.objectives import IGNORE, weighted_log_likelihood
 from minillm.threads import in_parts, parallel_map
 from minillm.transformer import GPT
@@ -18,7 +19,7 @@ SHARDS = 2  # parts of a batch that are differentiated side by side, whatever th
 SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
 
 
-def default_parts(model: GPT, ids: np.ndarray) -> int:
+def default_parts(model: LanguageModel, ids: np.ndarray) -> int:
     """Return in how many parts a batch is differentiated where nobody says: it depends on the two sizes alone, never on the cores."""
     return max(1, min(len(ids), SHARDS if ids.size * model.parameters.vector.size >= SHARDED_WORK else 1))
 

@@ -109,14 +109,15 @@ def attention_backward(
     q, k, v, weights, o, scale = cache
     dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
     rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # (7) rowsum(Ō∘O)
-    put, (c,) = _write, constants(q.dtype, 1 / math.sqrt(q.shape[-1]))
+    (c,) = constants(q.dtype, 1 / math.sqrt(q.shape[-1]))
+    put = _write
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
         do_rows = do[:, :, rows]
         put(dv[:, :, keys], _dropped(p, scale, rows, keys), do_rows)  # (4)
         ds = _dropped(_in_rows(v[:, :, keys], do_rows), scale, rows, keys)  # (5) P̄
         ds -= rest[..., rows]
         ds *= p  # (6) S̄ = P∘(P̄ − rowsum(Ō∘O))
-        ds *= c  # (8) c·S̄, for both
+        ds *= c  # (8), for both
         put(dk[:, :, keys], ds, q[:, :, rows])  # (8) K̄
         np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])  # (8) Q̄
         put = _add

@@ -34,7 +34,8 @@ def test_where_the_root_of_d_is_in_the_backward(words):
     text = words("attention")
     assert "Q̄ = c S̄ K, K̄ = c S̄ᵀQ, c = 1/√D (8)" in text
     assert "The factor 1/√D appears in the backward as it does in the forward, once on each way: in Q̄ and in K̄, not in V̄" in text
-    assert "ds *= 1 / math.sqrt(q.shape[-1]) # (8)" in text
+    assert "(c,) = constants(q.dtype, 1 / math.sqrt(q.shape[-1])) # (8) 1/√D" in text
+    assert "ds *= c # (8), for both" in text
 
 
 def test_why_the_key_bias_has_no_gradient(words):
