@@ -109,7 +109,7 @@ def attention_backward(
     q, k, v, weights, o, scale = cache
     dq, dk, dv = (np.empty(x.shape, x.dtype) if place is None else place for x, place in zip((q, k, v), out, strict=True))
     rest = np.einsum("bhtd,bhtd->bht", do, o)[:, :, None]  # (7) rowsum(Ō∘O)
-    (c,) = constants(q.dtype, 1 / math.sqrt(q.shape[-1]))
+    (c,) = constants(q.dtype, 1 / math.sqrt(q.shape[-1]))  # (8) 1/√D
     put = _write
     for rows, keys, p in reversed(weights):  # the last queries see all keys: they write what the others add to
         do_rows = do[:, :, rows]
