@@ -1,12 +1,19 @@
-r"""Decisions packed for scoring and differentiation: each state is read once, whatever was done in it.
+r"""Decisions packed for scoring and differentiation: what several of them have in common is computed once.
 
-A row holds a prompt and behind it, side by side, the K different actions that were taken there. Every action token has the
-position that it would have right after the prompt, and sees the prompt and its own action only:
+A decision is a prompt and an action. As sequences of tokens, in order, many begin alike: actions in one state share its prompt, states
+that are drawn alike share the beginning of theirs. A row holds some of them as a tree: each different beginning (*prefix*) is one
+node, which holds the last token of it, and behind a node stands all that goes on from it. With ``up`` and ``us`` in the state ``ab``,
+and ``up`` in ``ax``:
 
-    ids        s t a t e ⟨end⟩ │ u p │ l e f t │ …
-    positions  0 1 2 3 4 5     │ 6 7 │ 6 7 8 9 │ …
+    ids        a b ⟨end⟩ u p s x ⟨end⟩ u p …       a node is the token of one prefix
+    positions  0 1 2     3 4 4 1 2     3 4         its place in the prefix
+    end        8 6 6     6 5 6 …                   what goes on from it ends before this column
 
-So its logits, and the gradient, are those of the prompt and that action alone.
+A node sees the nodes of its own prefix only: b is one of a's if $b \le a < \mathrm{end}_b$. So its logits, and the gradient, are those
+of the prefix alone, and a node from which several decisions go on collects the gradients of all of them.
+
+Longer rows have more in common and more pairs of tokens to attend to. Sequences of P tokens, of which s are new, K to a row, cost
+$(P+Ks)(\alpha+P+Ks)/K$ each, where a token costs as much as α pairs. The smallest cost is at $Ks=\sqrt{P(P+\alpha)}$, whatever s.
 """
 
 from __future__ import annotations
@@ -23,18 +30,24 @@ from minillm.tokenizer import Tokenizer
 
 PIECE_TOKENS = 4096
 PIECE_LOGITS = 1 << 25  # a vocabulary of more than 8,192 makes the pieces smaller
+TOKEN_PAIRS = 128  # α
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """A piece of a batch: what :meth:`GPT.forward` takes, the targets (U, K·L) of its logits, and which decisions (U, K) they are."""
+    """A piece of a batch: what :meth:`GPT.forward` takes, U rows of T nodes with n logits each, and which tokens these predict.
+
+    The N tokens: ``places`` (N,) in the logits, reshaped to (U·n, V); ``targets`` (N,); token ``columns`` (N,) of ``decisions`` (N,).
+    """
 
     ids: np.ndarray
     at: np.ndarray
     positions: np.ndarray
     visible: np.ndarray
+    places: np.ndarray
     targets: np.ndarray
     decisions: np.ndarray
+    columns: np.ndarray
 
     def __getstate__(self) -> dict[str, Any]:
         """What is sent to a worker: the mask as bits, an eighth of its bytes."""
@@ -45,14 +58,12 @@ class Packed:
         self.__dict__.update(state, visible=np.unpackbits(bits, count=math.prod(shape)).view(bool).reshape(shape))
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Return the values (D, L, …) of the decisions where their logits are: (U, K·L, …); 0 beside."""
-        used = (self.decisions >= 0).reshape(*self.decisions.shape, *[1] * (values.ndim - 1))
-        return np.where(used, values[self.decisions], 0).reshape(*self.targets.shape, *values.shape[2:])
+        """Return the values (D, L, …) of the piece's tokens: (N, …)."""
+        return values[self.decisions, self.columns]
 
     def collect(self, values: np.ndarray, into: np.ndarray) -> None:
-        """Write values (U, K·L, …) at the logits to their decisions in ``into`` (D, L, …): the inverse of :meth:`spread`."""
-        used = self.decisions >= 0
-        into[self.decisions[used]] = values.reshape(*used.shape, *into.shape[1:])[used]
+        """Write values (N, …) of the piece's tokens into ``into`` (D, L, …): the inverse of :meth:`spread`."""
+        into[self.decisions, self.columns] = values
 
 
 class Decisions:
@@ -84,52 +95,111 @@ class Decisions:
 
     def pack(self, tokenizer: Tokenizer, wanted: np.ndarray) -> Iterator[Packed]:
         """Pack the decisions that are wanted, a bool array (D,), in pieces of about ``PIECE_TOKENS`` tokens."""
-        limit = min(PIECE_TOKENS, PIECE_LOGITS // tokenizer.vocab_size)
         chosen = np.flatnonzero(wanted)
-        counts = np.bincount(self.state[chosen], minlength=len(self.texts))
-        order = np.argsort(counts, kind="stable")  # rows with equally many actions together: little padding
-        order = order[counts[order] > 0]
-        prompts, lengths = tokenizer.encode_prompts(self.texts)
-        first = np.cumsum(counts) - counts
-        for rows in _pieces(order, counts, prompts.shape[1], self.action_ids.shape[1], limit):
-            slots = np.arange(counts[rows].max())
-            used = slots < counts[rows, None]
-            index = np.where(used, chosen[np.where(used, first[rows, None] + slots, 0)], -1)
-            actions = np.where(used[..., None], self.action_ids[index], IGNORE)
-            yield _packed(prompts[rows], lengths[rows], actions, index, tokenizer.eos_token_id)
+        if not len(chosen):
+            return
+        texts, state = np.unique(self.state[chosen], return_inverse=True)
+        prompts, lengths = (array[state] for array in tokenizer.encode_prompts(self.texts[texts]))
+        actions = self.action_ids[chosen]
+        limit = min(PIECE_TOKENS, PIECE_LOGITS // tokenizer.vocab_size)
+        forest = _Forest(_sequences(prompts, lengths, actions), limit)
+        decision, column = np.nonzero(actions != IGNORE)
+        before = forest.path[decision, lengths[decision] + column - 1]  # the nodes that predict the tokens
+        for rows in _pieces(forest.sizes, limit):
+            layout, asked, places = forest.lay_out(rows, before, tokenizer.eos_token_id)
+            yield Packed(*layout, places, actions[decision[asked], column[asked]], chosen[decision[asked]], column[asked])
 
 
-def _pieces(order: np.ndarray, counts: np.ndarray, prompt: int, action: int, limit: int) -> Iterator[np.ndarray]:
-    """Cut rows, in their order, into pieces of about ``limit`` tokens, padding included."""
+class _Forest:
+    """Sequences (W, S) as trees in rows, M nodes in all: within a row, each shares with the one before it what both begin with.
+
+    Attributes
+    ----------
+    path : integer array of shape (W, S)
+        The node of each token of each sequence.
+    ids, depths, rows, slots, ends : integer arrays of shape (M,)
+        Of each node: its token, its position in a sequence, its row and place in there, the place behind all that goes on from it.
+    sizes : integer array
+        How many nodes each row has.
+    """
+
+    def __init__(self, tokens: np.ndarray, limit: int) -> None:
+        lengths, shared = (tokens != IGNORE).sum(axis=1), _shared(tokens)
+        longest = int(lengths.max())
+        row = _rows(lengths, shared, min(limit, longest + math.isqrt(longest * (longest + TOKEN_PAIRS))))
+        first = np.diff(row, prepend=-1) > 0
+        shared[first] = 0
+        new = (shared[:, None] <= np.arange(tokens.shape[1])) & (tokens != IGNORE)
+        sequence, self.depths = np.nonzero(new)
+        M, begins = len(sequence), np.cumsum(lengths - shared) - (lengths - shared)
+        starts = begins[first]
+        self.path = np.maximum.accumulate(np.where(new, np.cumsum(new).reshape(new.shape) - 1, -1), axis=0)
+        self.ids, self.rows, self.sizes = tokens[new], row[sequence], np.diff(starts, append=M)
+        self.slots = np.arange(M) - starts[self.rows]
+        goes_on = np.where(shared[:, None] <= np.arange(tokens.shape[1]), begins[:, None], M)  # not from the sequences before
+        following = np.minimum.accumulate(np.append(goes_on[1:], np.full_like(goes_on[:1], M), axis=0)[::-1], axis=0)[::-1]
+        self.ends = following[new] - starts[self.rows]
+
+    def lay_out(self, rows: np.ndarray, before: np.ndarray, pad: int) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+        """Return ``ids, at, positions, visible`` of some rows; which of the nodes ``before`` are in them; and where in the logits."""
+        number = np.full(len(self.sizes), -1)
+        number[rows] = np.arange(len(rows))
+        row = number[self.rows]
+        U, T = len(rows), int(self.sizes[rows].max())
+        nodes = row >= 0
+
+        def table(values: np.ndarray, filler: int) -> np.ndarray:
+            array = np.full((U, T), filler)
+            array[row[nodes], self.slots[nodes]] = values[nodes]
+            return array
+
+        asked = np.flatnonzero(row[before] >= 0)
+        wanted = np.zeros((U, T), dtype=bool)
+        wanted[row[before[asked]], self.slots[before[asked]]] = True
+        rank = np.cumsum(wanted, axis=1) - 1
+        at = np.zeros((U, int(rank[:, -1].max()) + 1), dtype=np.int64)
+        at[np.nonzero(wanted)[0], rank[wanted]] = np.nonzero(wanted)[1]
+        places = row[before[asked]] * at.shape[1] + rank[row[before[asked]], self.slots[before[asked]]]
+        ends = table(self.ends, T)  # padding sees padding: no row is empty
+        visible = np.tri(T, dtype=bool) & (np.arange(T)[:, None] < ends[:, None])
+        return (table(self.ids, pad), at, table(self.depths, 0), visible[:, None]), asked, places
+
+
+def _sequences(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """The tokens (W, S) that are read, padded with −100: prompts (W, P) of some lengths, and actions (W, L) but for their last token."""
+    P = prompts.shape[1]
+    tokens = np.full((len(prompts), P + actions.shape[1]), IGNORE)
+    tokens[:, :P] = np.where(np.arange(P) < lengths[:, None], prompts, IGNORE)
+    written = np.where(actions[:, 1:] == IGNORE, IGNORE, actions[:, :-1])
+    tokens[np.arange(len(prompts))[:, None], lengths[:, None] + np.arange(written.shape[1])] = written
+    return tokens[:, : int((tokens != IGNORE).sum(axis=1).max())]
+
+
+def _shared(tokens: np.ndarray) -> np.ndarray:
+    """With how many tokens each sequence (W, S) begins as the one before it does."""
+    same = (tokens[1:] == tokens[:-1]) & (tokens[1:] != IGNORE)
+    return np.append(0, np.cumprod(same, axis=1).sum(axis=1))
+
+
+def _rows(lengths: np.ndarray, shared: np.ndarray, limit: int) -> np.ndarray:
+    """The row of each sequence: as many to a row, in their order, as have up to ``limit`` different prefixes."""
+    rows, row, size = [], -1, limit
+    for length, own in zip(lengths.tolist(), (lengths - shared).tolist(), strict=True):
+        if row < 0 or size + own > limit:
+            row, size = row + 1, length
+        else:
+            size += own
+        rows.append(row)
+    return np.array(rows)
+
+
+def _pieces(sizes: np.ndarray, limit: int) -> Iterator[np.ndarray]:
+    """Cut rows, in the order of their sizes, into pieces of about ``limit`` tokens, padding included."""
+    order = np.argsort(sizes, kind="stable")  # little padding
     start = 0
     while start < len(order):
         stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * (prompt + counts[order[stop]] * action) <= limit:
+        while stop < len(order) and (stop + 1 - start) * sizes[order[stop]] <= limit:
             stop += 1
         yield order[start:stop]
         start = stop
-
-
-def _packed(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray, decisions: np.ndarray, pad: int) -> Packed:
-    """Lay out prompts (U, P) of some lengths and their actions (U, K, L)."""
-    U, K, L = actions.shape
-    P = prompts.shape[1]
-    written = np.where(actions == IGNORE, pad, actions)[:, :, :-1].reshape(U, -1)  # no token follows an action's last
-    slot = np.repeat(np.arange(K), L - 1)
-    offset = np.tile(np.arange(L - 1), K)
-    positions = np.concatenate([np.broadcast_to(np.arange(P), (U, P)), lengths[:, None] + offset], axis=1)
-    T = positions.shape[1]
-    visible = np.tri(T, dtype=bool) & np.ones((U, T, T), dtype=bool)
-    visible[:, P:, :P] = (np.arange(P) < lengths[:, None])[:, None]
-    visible[:, P:, P:] &= slot[:, None] == slot
-    at = np.empty((U, K, L), dtype=np.int64)
-    at[:, :, 0] = lengths[:, None] - 1  # the prompt's end token predicts each action's first token
-    at[:, :, 1:] = P + np.arange(K * (L - 1)).reshape(K, L - 1)
-    return Packed(
-        ids=np.concatenate([prompts, written], axis=1),
-        at=at.reshape(U, -1),
-        positions=positions,
-        visible=visible[:, None],
-        targets=actions.reshape(U, -1),
-        decisions=decisions,
-    )

@@ -18,7 +18,7 @@ import numpy as np
 
 from minillm.experience import Experience
 from minillm.language_model import LanguageModel
-from minillm.objectives import IGNORE, weighted_log_likelihood
+from minillm.objectives import IGNORE
 from minillm.packing import Decisions, Packed
 from minillm.sampling import PLAIN, Sampling
 from minillm.threads import ordered_sum, parallel_map
@@ -57,11 +57,12 @@ def score(
     def read(piece: Packed) -> None:
         logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible, keep=values is not None)
         log_p = sampling.log_probs(logits)
-        piece.collect(np.take_along_axis(log_p, np.maximum(piece.targets, 0)[..., None], axis=-1)[..., 0], taken)
+        log_p = log_p.reshape(-1, log_p.shape[-1])
+        piece.collect(log_p[piece.places, piece.targets], taken)
         if everything is not None:
-            piece.collect(log_p, everything)
+            piece.collect(log_p[piece.places], everything)
         if values is not None:
-            piece.collect(model.values(cache), values)
+            piece.collect(model.values(cache).reshape(-1)[piece.places], values)
 
     parallel_map(read, list(decisions.pack(tokenizer, np.ones(D, dtype=bool))))
     padding = decisions.action_ids == IGNORE
@@ -121,11 +122,13 @@ def policy_gradient(
 
 
 def _differentiate(model: LanguageModel, sampling: Sampling, part: tuple[Packed, np.ndarray, np.ndarray | None]) -> np.ndarray:
-    """The gradient of one piece, with the coefficients of its tokens and the slopes of their values."""
+    """The gradient of one piece, with the coefficients of its tokens and the slopes of their values; those of one node add up."""
     piece, weights, dvalues = part
     logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-    if weights.ndim == 2:
-        _, dlogits = weighted_log_likelihood(logits, piece.targets, weights, sampling)
-    else:
-        dlogits = sampling.backward(weights.astype(logits.dtype), sampling.log_probs(logits))
-    return model.backward(dlogits, cache, None if dvalues is None else dvalues.astype(logits.dtype), use_up=True)
+    C = np.zeros((piece.at.size, logits.shape[-1]), logits.dtype)
+    np.add.at(C, (piece.places, piece.targets) if weights.ndim == 1 else piece.places, weights)
+    dlogits = sampling.backward(C.reshape(logits.shape), sampling.log_probs(logits))
+    dV = None if dvalues is None else np.zeros(piece.at.shape, logits.dtype)
+    if dV is not None:
+        np.add.at(dV.reshape(-1), piece.places, dvalues)
+    return model.backward(dlogits, cache, dV, use_up=True)
