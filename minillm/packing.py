@@ -3,16 +3,16 @@ r"""Decisions packed for scoring and differentiation: what several of them have 
 A decision is a prompt and an action. As sequences of tokens, in order, many begin alike: actions in one state share its prompt, states
 that are drawn alike share the beginning of theirs. A row holds some of them as a tree: each different beginning (*prefix*) is one
 node, which holds the last token of it, and behind a node stands all that goes on from it. With ``up`` and ``us`` in the state ``ab``,
-and ``up`` in ``ax``:
+and ``up`` in ``ax`` (all of them without the end token, which is a target only):
 
-    ids        a b ⟨end⟩ u p s x ⟨end⟩ u p …       a node is the token of one prefix
-    positions  0 1 2     3 4 4 1 2     3 4         its place in the prefix
-    end        8 6 6     6 5 6 …                   what goes on from it ends before this column
+    ids        a  b ⟨end⟩ u p s  x  ⟨end⟩ u  p     the last token of each prefix
+    positions  0  1 2     3 4 4  1  2     3  4     its place in the prefix
+    end        10 6 6     6 5 6  10 10    10 10    the column before which what goes on from it ends
 
 A node sees the nodes of its own prefix only: b is one of a's if $b \le a < \mathrm{end}_b$. So its logits, and the gradient, are those
 of the prefix alone, and a node from which several decisions go on collects the gradients of all of them.
 
-Longer rows have more in common and more pairs of tokens to attend to. Sequences of P tokens, of which s are new, K to a row, cost
+Longer rows have more in common and more pairs of tokens to attend to. Sequences of P tokens, K to a row, of which each adds s, cost
 $(P+Ks)(\alpha+P+Ks)/K$ each, where a token costs as much as α pairs. The smallest cost is at $Ks=\sqrt{P(P+\alpha)}$, whatever s.
 """
 
@@ -28,9 +28,9 @@ import numpy as np
 from minillm.objectives import IGNORE
 from minillm.tokenizer import Tokenizer
 
-PIECE_TOKENS = 4096
+PIECE_TOKENS = 2048
 PIECE_LOGITS = 1 << 25  # a vocabulary of more than 8,192 makes the pieces smaller
-TOKEN_PAIRS = 128  # α
+TOKEN_PAIRS = 64  # α, measured at the width of the main job; the optimum is flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,13 +193,11 @@ def _rows(lengths: np.ndarray, shared: np.ndarray, limit: int) -> np.ndarray:
     return np.array(rows)
 
 
-def _pieces(sizes: np.ndarray, limit: int) -> Iterator[np.ndarray]:
-    """Cut rows, in the order of their sizes, into pieces of about ``limit`` tokens, padding included."""
+def _pieces(sizes: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Cut rows, in the order of their sizes, into equal pieces of up to about ``limit`` tokens: as many for each of two cores."""
     order = np.argsort(sizes, kind="stable")  # little padding
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * sizes[order[stop]] <= limit:
-            stop += 1
-        yield order[start:stop]
-        start = stop
+    total, middle = sizes.sum(), np.cumsum(sizes[order]) - sizes[order] / 2
+    number = math.ceil(total / limit)
+    number += number > 1 and number % 2
+    cuts = np.searchsorted(middle, total * np.arange(1, number) / number)
+    return [rows for rows in np.split(order, cuts) if len(rows)]

@@ -18,7 +18,6 @@ import numpy as np
 
 from minillm.experience import Experience
 from minillm.language_model import LanguageModel
-from minillm.objectives import IGNORE
 from minillm.packing import Decisions, Packed
 from minillm.sampling import PLAIN, Sampling
 from minillm.threads import ordered_sum, parallel_map
@@ -65,10 +64,6 @@ def score(
             piece.collect(model.values(cache).reshape(-1)[piece.places], values)
 
     parallel_map(read, list(decisions.pack(tokenizer, np.ones(D, dtype=bool))))
-    padding = decisions.action_ids == IGNORE
-    for array in (taken, everything, values):
-        if array is not None:
-            array[padding] = 0
     same = decisions.same
     return Scores(taken[same], *(None if array is None else array[same] for array in (everything, values)))
 

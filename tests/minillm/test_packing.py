@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -28,20 +30,21 @@ def pack(states, ids, c):
     return [(piece, piece.spread(total)) for piece in decisions.pack(TOKENIZER, (total != 0).any(axis=1))]
 
 
+def prefix(piece, row, column):
+    """The tokens that a node sees, in the order of their positions, which must be 0, 1, …"""
+    seen = np.flatnonzero(piece.visible[row, 0, column])
+    assert piece.positions[row, seen].tolist() == list(range(len(seen)))
+    return tuple(piece.ids[row, seen].tolist())
+
+
 def unpacked(pieces):
-    """Read the pieces back: a list of ((state ids, action ids), coefficient)."""
+    """Read the pieces back: a list of (decision, column of the token, (prefix, token), coefficient)."""
     found = []
     for piece, coefficients in pieces:
-        for row, targets in enumerate(piece.targets):
-            for slot in np.flatnonzero(piece.at[row] == piece.at[row, 0]):
-                action = []
-                for column in range(slot, len(targets)):
-                    if targets[column] == IGNORE or (column > slot and piece.at[row, column] == piece.at[row, 0]):
-                        break
-                    action.append(int(targets[column]))
-                if action:
-                    prompt = piece.ids[row, : piece.at[row, 0] + 1].tolist()
-                    found.append(((tuple(prompt), tuple(action)), float(coefficients[row, slot])))
+        rows, columns = np.divmod(piece.places, piece.at.shape[1])
+        for k, (row, column) in enumerate(zip(rows, piece.at[rows, columns], strict=True)):
+            number = int(piece.decisions[k]), int(piece.columns[k])
+            found.append((*number, (prefix(piece, row, column), int(piece.targets[k])), float(coefficients[k])))
     return found
 
 
@@ -54,25 +57,40 @@ def test_each_different_decision_is_packed_once_with_the_sum_of_its_coefficients
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "PIECE_TOKENS", piece)
         found = unpacked(pack(*arrays(decisions)))
-    assert len(found) == len(dict(found))
-    assert dict(found) == {key: c for key, c in expected.items() if c != 0}
+    assert len({token[:2] for token in found}) == len(found)
+    tokens = [
+        ((*prompt, *action[:t]), action[t], c)
+        for (prompt, action), c in expected.items()
+        if c != 0
+        for t in range(len(action))
+    ]
+    assert sorted((*step, c) for _, _, step, c in found) == sorted(tokens)
 
 
 @given(DECISIONS)
-def test_the_logits_of_a_packed_action_are_those_of_it_alone(random_model, decisions):
+def test_what_decisions_in_a_row_have_in_common_is_read_once(decisions):
+    for piece, _ in pack(*arrays(decisions)):
+        for row in range(len(piece.ids)):
+            used = np.flatnonzero(piece.visible[row, 0].any(axis=0) & ~padding(piece, row))
+            prefixes = [prefix(piece, row, column) for column in used]
+            assert len(set(prefixes)) == len(prefixes)
+
+
+def padding(piece, row):
+    """Which nodes of a row are none: those behind the last that predicts a token."""
+    asked = piece.places[piece.places // piece.at.shape[1] == row] % piece.at.shape[1]
+    return np.arange(piece.ids.shape[1]) > piece.at[row, asked].max()
+
+
+@given(DECISIONS)
+def test_the_logits_of_a_packed_token_are_those_of_its_prefix_alone(random_model, decisions):
     model = random_model(tied=False, vocab_size=4, n_positions=8)
     for piece, _ in pack(*arrays(decisions)):
         z, _ = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-        for row in range(len(z)):
-            prompt = piece.ids[row, : piece.at[row, 0] + 1].tolist()
-            action = []
-            for column, target in enumerate(piece.targets[row]):
-                if piece.at[row, column] == piece.at[row, 0]:
-                    action = []
-                if target != IGNORE:
-                    alone, _ = model.forward(np.array([*prompt, *action]))
-                    assert np.abs(z[row, column] - alone[-1]).max() < 1e-12
-                action.append(int(target))
+        for place in piece.places:
+            row, column = divmod(int(place), piece.at.shape[1])
+            alone, _ = model.forward(np.array(prefix(piece, row, piece.at[row, column])))
+            assert np.abs(z[row, column] - alone[-1]).max() < 1e-12
 
 
 def test_nothing_to_differentiate_is_no_piece():
@@ -80,13 +98,15 @@ def test_nothing_to_differentiate_is_no_piece():
     assert pack(states, ids, c) == []
 
 
-@pytest.mark.parametrize(("bound", "value"), [("PIECE_TOKENS", 30), ("PIECE_LOGITS", 30 * TOKENIZER.vocab_size)])
+@pytest.mark.parametrize(("bound", "value"), [("PIECE_TOKENS", 300), ("PIECE_LOGITS", 300 * TOKENIZER.vocab_size)])
 def test_pieces_hold_about_as_many_tokens_as_they_should(monkeypatch, bound, value):
     monkeypatch.setattr(packing, bound, value)
-    decisions = [(a + b, [x], 1.0) for a in "abc" for b in "abc" for x in range(3)]
-    pieces = pack(*arrays(decisions))
-    assert len(pieces) > 1
-    assert all(piece.ids.size <= 30 for piece, _ in pieces)
+    decisions = [("".join(state), [x], 1.0) for state in itertools.product("abc", repeat=5) for x in range(3)]
+    sizes = [piece.ids.size for piece, _ in pack(*arrays(decisions))]
+    assert len(sizes) > 2
+    assert len(sizes) % 2 == 0
+    assert max(sizes) <= 330
+    assert max(sizes) - min(sizes) <= 60
 
 
 @given(DECISIONS, st.sampled_from([1, 12, 4096]), st.sampled_from([(), (3,)]))
@@ -94,12 +114,13 @@ def test_values_spread_to_the_logits_are_collected_again(decisions, piece, axes)
     states, ids, _ = arrays(decisions)
     every = Decisions(states, ids)
     values = np.random.default_rng(0).normal(size=(*every.action_ids.shape, *axes))
-    found = np.zeros_like(values)
+    expected, found = np.zeros((2, *values.shape))
+    expected[every.action_ids != IGNORE] = values[every.action_ids != IGNORE]  # nothing beyond the end token
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "PIECE_TOKENS", piece)
         for part in every.pack(TOKENIZER, np.ones(len(values), dtype=bool)):
             part.collect(part.spread(values), found)
-    assert (found == values).all()
+    assert (found == expected).all()
 
 
 def test_weights_of_equal_decisions_are_added_token_by_token():

@@ -69,14 +69,19 @@ def test_policy_gradient_of_nothing_is_zero(random_decisions, random_model):
     assert (policy_gradient(model, tokenizer, experience, 0 * c) == 0).all()
 
 
-def test_policy_gradient_reads_each_state_once(random_decisions, random_model, monkeypatch):
+def test_policy_gradient_reads_each_prefix_once(random_decisions, random_model, monkeypatch):
     tokenizer, experience, c = random_decisions()
     model = model_for(random_model, tokenizer, n_positions=8)
-    rows = []
+    prefixes = set()
+    for state, ids in zip(experience.states, experience.action_ids, strict=True):
+        tokens = [*tokenizer.encode(str(state)).tolist(), tokenizer.eos_token_id, *ids[ids != IGNORE][:-1].tolist()]
+        prefixes |= {tuple(tokens[: t + 1]) for t in range(len(tokens))}
+    monkeypatch.setattr(packing, "TOKEN_PAIRS", 1000)  # all in one row
+    read = []
     forward = GPT.forward
-    monkeypatch.setattr(GPT, "forward", lambda self, ids, **k: rows.append(len(ids)) or forward(self, ids, **k))
+    monkeypatch.setattr(GPT, "forward", lambda self, ids, **k: read.append(ids.size) or forward(self, ids, **k))
     policy_gradient(model, tokenizer, experience, c)
-    assert sum(rows) == len(np.unique(experience.states)) < len(experience)
+    assert sum(read) == len(prefixes)
 
 
 def test_what_was_sampled_scores_as_it_was_sampled(random_model, decision_ids):
