@@ -19,6 +19,7 @@ from minillm.decoding import Sampling, draw, read, sample, score
 from minillm.errors import UserError, require_integer
 from minillm.kv_cache import KeyValueCache
 from minillm.language_model import LanguageModel
+from minillm.memory import Memory
 from minillm.objectives import IGNORE
 from minillm.ops import log_softmax
 from minillm.tokenizer import Tokenizer
@@ -86,18 +87,14 @@ class LLMAgent:
     def remembering_act(self) -> Callable[[np.ndarray], Choice]:
         """Return :meth:`act` with a memory of what was read: for playing on with the *same* parameters."""
         rows: dict[str, int] = {}
-        memory: list[tuple[KeyValueCache, np.ndarray]] = []
+        memory = Memory(self.model)
 
         def act(states: np.ndarray) -> Choice:
             new = [state for state in np.unique(states).tolist() if state not in rows]
             if new:
                 rows.update(zip(new, range(len(rows), len(rows) + len(new)), strict=True))
-                memory.append(self._read(np.array(new), room=self.max_new_tokens))
-                pasts, logits = zip(*memory, strict=True)
-                memory[:] = [(KeyValueCache.concatenate(pasts), np.concatenate(logits))]
-            past, logits = memory[0]
-            index = np.array([rows[state] for state in states.tolist()])
-            return self._write(past.take(index), logits[index])
+                memory.add(*self._read(np.array(new), room=self.max_new_tokens))
+            return self._write(*memory.take(np.array([rows[state] for state in states.tolist()])))
 
         return act
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm import packing
+from minillm import packing, prefix_trees
 from minillm.agent import LLMAgent
 from minillm.decoding import read
 from minillm.experience import IGNORE, Experience
@@ -76,7 +76,7 @@ def test_policy_gradient_reads_each_prefix_once(random_decisions, random_model, 
     for state, ids in zip(experience.states, experience.action_ids, strict=True):
         tokens = [*tokenizer.encode(str(state)).tolist(), tokenizer.eos_token_id, *ids[ids != IGNORE][:-1].tolist()]
         prefixes |= {tuple(tokens[: t + 1]) for t in range(len(tokens))}
-    monkeypatch.setattr(packing, "TOKEN_PAIRS", 1000)  # all in one row
+    monkeypatch.setattr(prefix_trees, "TOKEN_PAIRS", 1000)  # all in one row
     read = []
     forward = GPT.forward
     monkeypatch.setattr(GPT, "forward", lambda self, ids, **k: read.append(ids.size) or forward(self, ids, **k))
