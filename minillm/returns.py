@@ -93,23 +93,23 @@ def leave_one_out_advantages(
         Where the group has no other episode, $b_i$ is the mean over all other episodes of the batch; where there are none, the
         advantage is 0. Exactly 0 where all returns of the group are equal.
     """
-    episodes = np.arange(len(returns)) if episodes is None else episodes
+    M = len(returns)
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    anyone, one = np.zeros(len(returns), dtype=np.int64), np.ones(len(returns))
-    result = np.zeros(len(returns), np.result_type(returns, float))
-    rules = [(anyone, one), (anyone, weights), (group, one), (group, weights)]  # the last one that has any others counts
-    for members, weight in [(m, w) for m, w in rules if w is not None]:
-        total = _others(weight, members, episodes)
-        deviation = returns - returns[first[group] if members is group else 0]  # equal returns become exact zeros
-        mean = _others(weight * deviation, members, episodes) / np.where(total == 0, 1, total)
+    _, episode = np.unique(np.arange(M) if episodes is None else episodes, return_inverse=True)
+    _, own = np.unique(group * M + episode, return_inverse=True)  # the group's members of one episode
+    everyone, members = (np.zeros(M, dtype=np.int64), episode, 0), (group, own, first[group])
+    result = np.zeros(M, np.result_type(returns, float))
+    rules = [(everyone, np.ones(M)), (everyone, weights), (members, np.ones(M)), (members, weights)]
+    for (label, own, like), weight in [(m, w) for m, w in rules if w is not None]:  # the last one that has any others counts
+        total = _others(weight, label, own)
+        deviation = returns - returns[like]  # equal returns become exact zeros
+        mean = _others(weight * deviation, label, own) / np.where(total == 0, 1, total)
         result = np.where(total == 0, result, deviation - mean)  # (3)
     return result
 
 
-def _others(values: np.ndarray, group: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-    """For each i: the sum of the values of its group that come from other episodes."""
-    _, own = np.unique(np.stack([group, episodes]), axis=1, return_inverse=True)
-    own = own.reshape(-1)
+def _others(values: np.ndarray, group: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """For each i: the sum of the values of its group without those of ``own``, its part of it."""
     return _sums(group, values)[group] - _sums(own, values)[own]
 
 
