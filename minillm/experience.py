@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,16 +93,26 @@ class Lines(Protocol):
 
 def write_jsonl(file: Lines, experience: Experience, first_episode: int = 0) -> None:
     """Append one JSON object a step to a file; episodes are numbered from ``first_episode``."""
-    columns = {_singular(field.name): getattr(experience, field.name).tolist() for field in dataclasses.fields(experience)}
-    columns["episode"] = (experience.episodes + first_episode).tolist()
-    lengths = (experience.action_ids != IGNORE).sum(axis=1).tolist()
-    for name in TOKENS:
-        columns[name] = [tuple(row[:length]) for row, length in zip(columns[name], lengths, strict=True)]
-    cached = functools.lru_cache(maxsize=1 << 16, typed=True)(json.dumps)  # few states and actions, many steps
-    encoders = {"reward": json.dumps, "log_probs": json.dumps}  # a cache takes −0.0 for 0.0
+    columns = {_singular(field.name): getattr(experience, field.name) for field in dataclasses.fields(experience)}
+    columns["episode"] = experience.episodes + first_episode
+    taken = experience.action_ids != IGNORE
+    ends = [0, *np.cumsum(taken.sum(axis=1)).tolist()]
+    texts = functools.cache(json.dumps)  # few states and actions, many steps
+
+    def encoded(name: str, column: np.ndarray) -> Iterable[str]:
+        if name in TOKENS:
+            numbers = _numbers(column[taken])
+            return [f"[{', '.join(numbers[start:end])}]" for start, end in itertools.pairwise(ends)]
+        return map(texts, column.tolist()) if KINDS[name] is str else _numbers(column)
+
     template = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in columns) + "}\n"
-    values = (map(encoders.get(name, cached), column) for name, column in columns.items())
+    values = (encoded(name, column) for name, column in columns.items())
     file.writelines(template % row for row in zip(*values, strict=True))
+
+
+def _numbers(column: np.ndarray) -> list[str]:
+    """Each number as JSON writes it, all in one call."""
+    return json.dumps(column.tolist())[1:-1].split(", ") if len(column) else []
 
 
 def read_jsonl(path: str | Path) -> Experience:

@@ -98,12 +98,13 @@ class Forest:
         U, T = len(rows), int(self.sizes[rows].max())
         number = np.full(len(self.sizes), -1)
         number[rows] = np.arange(U)
-        row = number[self.rows]
-        columns = np.where(row >= 0, row * T + self.slots, -1)
+        nodes = np.flatnonzero(number[self.rows] >= 0)
+        columns = np.full(len(self.rows), -1)
+        columns[nodes] = number[self.rows[nodes]] * T + self.slots[nodes]
 
         def table(values: np.ndarray, filler: int) -> np.ndarray:
             array = np.full((U, T), filler)
-            array.reshape(-1)[columns[row >= 0]] = values[row >= 0]
+            array.reshape(-1)[columns[nodes]] = values[nodes]
             return array
 
         asked = np.flatnonzero(columns[before] >= 0)
