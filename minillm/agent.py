@@ -86,15 +86,14 @@ class LLMAgent:
 
     def remembering_act(self) -> Callable[[np.ndarray], Choice]:
         """Return :meth:`act` with a memory of what was read: for playing on with the *same* parameters."""
-        rows: dict[str, int] = {}
-        memory = Memory(self.model)
+        memory, rows, spelled = Memory(self.model), dict[str, int](), dict[bytes, str]()
 
         def act(states: np.ndarray) -> Choice:
             new = [state for state in np.unique(states).tolist() if state not in rows]
             if new:
                 rows.update(zip(new, range(len(rows), len(rows) + len(new)), strict=True))
                 memory.add(*self._read(np.array(new), room=self.max_new_tokens))
-            return self._write(*memory.take(np.array([rows[state] for state in states.tolist()])))
+            return self._write(*memory.take(np.array([rows[state] for state in states.tolist()])), spelled)
 
         return act
 
@@ -122,22 +121,24 @@ class LLMAgent:
             )
         return read(self.model, ids, lengths, room=min(limit, longest + room))
 
-    def _write(self, past: KeyValueCache, logits: np.ndarray) -> Choice:
+    def _write(self, past: KeyValueCache, logits: np.ndarray, spelled: dict[bytes, str]) -> Choice:
         eos = self.tokenizer.eos_token_id
         new = sample(self.model, past, logits, self.max_new_tokens, self.sampling, eos, self.rng)
         written = np.arange(new.ids.shape[1]) < new.lengths[:, None]
         log_probs = np.where(written, new.log_probs, 0).astype(np.float64)
         ids = np.where(written, new.ids, IGNORE)
-        return Choice(self._texts(ids), ids, log_probs)
+        return Choice(self._texts(ids, spelled), ids, log_probs)
 
     def _action_ids(self, action: str) -> np.ndarray:
         return np.append(self.tokenizer.encode(str(action)), self.tokenizer.eos_token_id)
 
-    def _texts(self, ids: np.ndarray) -> np.ndarray:
-        """The texts of sampled ids (N, L), padded with −100; equal rows are decoded once."""
-        unique, inverse = np.unique(ids, axis=0, return_inverse=True)
-        texts = [self.tokenizer.decode_action(row[row != IGNORE]) for row in unique]
-        return np.array(texts, dtype=np.str_)[inverse.reshape(-1)]
+    def _texts(self, ids: np.ndarray, spelled: dict[bytes, str]) -> np.ndarray:
+        """The texts of sampled ids (N, L), padded with −100; what is ``spelled`` already is not decoded again."""
+        keys = [row.tobytes() for row in ids]
+        for key, row in zip(keys, ids, strict=True):
+            if key not in spelled:
+                spelled[key] = self.tokenizer.decode_action(row[row != IGNORE])
+        return np.array([spelled[key] for key in keys], dtype=np.str_)
 
 
 def interact(agent: LLMAgent, environment: Environment) -> tuple[float, str]:

@@ -82,7 +82,9 @@ def concatenate(parts: Iterable[Experience]) -> Experience:
 
 def widened(array: np.ndarray, width: int, filler: float) -> np.ndarray:
     """Return the array (M, L) with ``width`` columns, the new ones filled."""
-    return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=filler)
+    wide = np.full((len(array), width), filler, array.dtype)
+    wide[:, : array.shape[1]] = array
+    return wide
 
 
 class Lines(Protocol):

@@ -175,7 +175,7 @@ class CharTokenizer:
 
 def ended(ids: np.ndarray, lengths: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
     """Return rows of ids that are padded with ``end`` with one more of it, which ends each, and the lengths with it."""
-    return np.pad(ids, ((0, 0), (0, 1)), constant_values=end), lengths + 1
+    return np.concatenate([ids, np.full((len(ids), 1), end, ids.dtype)], axis=1), lengths + 1
 
 
 def padded(rows: Sequence[Sequence[int] | np.ndarray], filler: int) -> tuple[np.ndarray, np.ndarray]:

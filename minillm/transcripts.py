@@ -8,7 +8,7 @@ import numpy as np
 
 from minillm.experience import Experience
 from minillm.objectives import IGNORE
-from minillm.tokenizer import Tokenizer
+from minillm.tokenizer import Tokenizer, ended
 
 
 class Transcripts:
@@ -51,6 +51,5 @@ def transcript_ids(tokenizer: Tokenizer, experience: Experience) -> tuple[np.nda
 
 def _ended(tokenizer: Tokenizer, texts: Sequence[str] | np.ndarray) -> np.ndarray:
     """The ids of texts, each with its end token, padded with −100."""
-    ids, lengths = tokenizer.encode_batch(texts)
-    ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=tokenizer.eos_token_id)
-    return np.where(np.arange(ids.shape[1]) <= lengths[:, None], ids, IGNORE)
+    ids, lengths = ended(*tokenizer.encode_batch(texts), tokenizer.eos_token_id)
+    return np.where(np.arange(ids.shape[1]) < lengths[:, None], ids, IGNORE)
