@@ -2,6 +2,11 @@
 
 Both sides share environments, tokenizer, experience, coefficients and exact J; model, sampler, likelihood fit and REINFORCE update
 are each side's own. Exact J is computed after every update, with the clock stopped. ``--updates N`` stops after N updates.
+
+Both read a state once for all that is done in it and differentiate equal decisions once. Where the two differ, each does what suits it:
+we play in two halves of the episodes, each of which reads what it meets, and differentiate trees of prefixes (what states and actions
+begin with in common is computed once, :mod:`minillm.prefix_trees`); the peer plays all episodes in one batch, and what it differentiates
+is a row for each state with its actions side by side.
 """
 
 from __future__ import annotations

@@ -97,7 +97,8 @@ def leave_one_out_advantages(
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     _, episode = np.unique(np.arange(M) if episodes is None else episodes, return_inverse=True)
     _, own = np.unique(group * M + episode, return_inverse=True)  # the group's members of one episode
-    everyone, members = (np.zeros(M, dtype=np.int64), episode, 0), (group, own, first[group])
+    anyone, members = np.zeros(M, dtype=np.int64), (group, own, first[group])
+    everyone = (anyone, episode, anyone)
     result = np.zeros(M, np.result_type(returns, float))
     rules = [(everyone, np.ones(M)), (everyone, weights), (members, np.ones(M)), (members, weights)]
     for (label, own, like), weight in [(m, w) for m, w in rules if w is not None]:  # the last one that has any others counts

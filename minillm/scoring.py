@@ -123,7 +123,8 @@ def _differentiate(model: LanguageModel, sampling: Sampling, part: tuple[Packed,
     C = np.zeros((piece.at.size, logits.shape[-1]), logits.dtype)
     np.add.at(C, (piece.places, piece.targets) if weights.ndim == 1 else piece.places, weights)
     dlogits = sampling.backward(C.reshape(logits.shape), sampling.log_probs(logits))
-    dV = None if dvalues is None else np.zeros(piece.at.shape, logits.dtype)
-    if dV is not None:
+    dV = None
+    if dvalues is not None:
+        dV = np.zeros(piece.at.shape, logits.dtype)
         np.add.at(dV.reshape(-1), piece.places, dvalues)
     return model.backward(dlogits, cache, dV, use_up=True)

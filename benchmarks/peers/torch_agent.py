@@ -1,7 +1,7 @@
 """The agent of `minillm train` with its model, sampler, likelihood fit and REINFORCE update in PyTorch.
 
-The method is the same to the last detail: a state is read once an update, a batch drops rows that have ended once they are half of it,
-and equal decisions are differentiated once, packed behind their state.
+The method is the same: a state is read once an update, a batch drops rows that have ended once they are half of it, and equal decisions
+are differentiated once, packed behind their state.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.peers import torch_gpt
+from benchmarks.peers.packed_states import pack_states
 from minillm import GPT
 from minillm.agent import Choice
 from minillm.experience import Experience
@@ -64,7 +65,7 @@ class TorchAgent:
         self.optimizer.zero_grad(set_to_none=True)
         decisions = Decisions(experience.states, experience.action_ids)
         c = decisions.add(np.broadcast_to(coefficients(experience)[:, None], experience.action_ids.shape))
-        for piece in decisions.pack(self.tokenizer, (c != 0).any(axis=1)):
+        for piece in pack_states(decisions, self.tokenizer, (c != 0).any(axis=1)):
             ids, positions, visible, at = (torch.from_numpy(x) for x in (piece.ids, piece.positions, piece.visible, piece.at))
             logits, _ = self.peer(ids, positions=positions, visible=visible, at=at)
             log_p = -F.cross_entropy(logits.transpose(1, 2), torch.from_numpy(piece.targets), reduction="none", ignore_index=IGNORE)
