@@ -132,8 +132,9 @@ class LLMAgent:
     def _action_ids(self, action: str) -> np.ndarray:
         return np.append(self.tokenizer.encode(str(action)), self.tokenizer.eos_token_id)
 
-    def _texts(self, ids: np.ndarray, spelled: dict[bytes, str]) -> np.ndarray:
+    def _texts(self, ids: np.ndarray, spelled: dict[bytes, str] | None = None) -> np.ndarray:
         """The texts of sampled ids (N, L), padded with −100; what is ``spelled`` already is not decoded again."""
+        spelled = {} if spelled is None else spelled
         keys = [row.tobytes() for row in ids]
         for key, row in zip(keys, ids, strict=True):
             if key not in spelled:
