@@ -18,7 +18,8 @@ from minillm.prefix_trees import Forest
 from minillm.tokenizer import Tokenizer
 
 PIECE_TOKENS = 2048
-PIECE_LOGITS = 1 << 25  # a vocabulary of more than 8,192 makes the pieces smaller
+PIECE_LOGITS = 1 << 25  # a vocabulary of more than 16,384 makes the pieces smaller
+MOST = 1 << 62  # a number that an int64 holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Decisions:
 
     def __init__(self, states: np.ndarray, action_ids: np.ndarray) -> None:
         self.texts, state = np.unique(states, return_inverse=True)
-        keys, same = np.unique(np.column_stack([state, action_ids]), axis=0, return_inverse=True)
-        self.state, self.action_ids, self.same = keys[:, 0], keys[:, 1:], same.reshape(-1)
+        _, first, self.same = np.unique(_numbers(state, action_ids), return_index=True, return_inverse=True)
+        self.state, self.action_ids = state[first], action_ids[first]
 
     def add(self, weights: np.ndarray) -> np.ndarray:
         """Return the sums (D, L, …) of weights (M, L, …) of equal decisions; those beyond an action's tokens are 0."""
@@ -95,6 +96,17 @@ class Decisions:
         before = forest.path[decision, lengths[decision] + column - 1]  # the nodes that predict the tokens
         for layout, asked, places in forest.pieces(before, limit, tokenizer.eos_token_id):
             yield Packed(*layout, places, actions[decision[asked], column[asked]], chosen[decision[asked]], column[asked])
+
+
+def _numbers(state: np.ndarray, action_ids: np.ndarray) -> np.ndarray:
+    """A number for each decision, in the order of state and ids: equal ones have one number."""
+    number = state
+    for column in action_ids.T:
+        low, high = int(column.min(initial=0)), int(column.max(initial=0))
+        if (int(number.max(initial=0)) + 1) * (high - low + 1) > MOST:
+            _, number = np.unique(number, return_inverse=True)
+        number = number * (high - low + 1) + (column - low)
+    return number
 
 
 def _sequences(prompts: np.ndarray, lengths: np.ndarray, actions: np.ndarray) -> np.ndarray:

@@ -123,6 +123,18 @@ def test_values_spread_to_the_logits_are_collected_again(decisions, piece, axes)
     assert (found == expected).all()
 
 
+@given(DECISIONS, st.sampled_from([1, 100, 1 << 62]))
+def test_decisions_are_in_the_order_of_state_and_ids(decisions, most):
+    states, ids, _ = arrays(decisions)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "MOST", most)
+        every = Decisions(states, ids)
+    found = [(str(every.texts[state]), *action) for state, action in zip(every.state, every.action_ids.tolist(), strict=True)]
+    steps = [(str(state), *action) for state, action in zip(states, ids.tolist(), strict=True)]
+    assert found == sorted(set(steps))
+    assert [found[k] for k in every.same] == steps
+
+
 def test_weights_of_equal_decisions_are_added_token_by_token():
     states, ids, _ = arrays([("a", [0], 1.0), ("a", [0, 1], 1.0), ("a", [0], 1.0)])
     decisions = Decisions(states, ids)
