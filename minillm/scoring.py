@@ -79,8 +79,8 @@ def policy_gradient(
 ) -> np.ndarray:
     r"""Return $\sum_{kt} c_{kt}\,\nabla\log p(a_{kt}\mid s_k, a_{k,<t})$ over the tokens of experience: exactly, with the least work.
 
-    Equal decisions are differentiated once, with the sum of their coefficients, and those whose sums are zero not at all; a
-    state is read once for all actions taken in it (see :mod:`minillm.packing`).
+    Equal decisions are differentiated once, with the sum of their coefficients, and those whose sums are zero not at all; what
+    several of them begin with, their state at least, is read once (see :mod:`minillm.packing`).
 
     Parameters
     ----------
