@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -98,23 +98,26 @@ def write_jsonl(file: Lines, experience: Experience, first_episode: int = 0) -> 
     columns = {_singular(field.name): getattr(experience, field.name) for field in dataclasses.fields(experience)}
     columns["episode"] = experience.episodes + first_episode
     taken = experience.action_ids != IGNORE
+    file.writelines(json_lines({name: ragged(json_of(c[taken]), taken) if name in TOKENS else json_of(c) for name, c in columns.items()}))
+
+
+def json_of(column: np.ndarray) -> list[str]:
+    """Return each number or text of a column (M,) as JSON writes it."""
+    if column.dtype.kind in "UO":
+        return list(map(functools.cache(json.dumps), column.tolist()))  # few states and actions, many steps
+    return json.dumps(column.tolist())[1:-1].split(", ") if len(column) else []  # all in one call
+
+
+def ragged(values: list[str], taken: np.ndarray) -> list[str]:
+    """Return the values of tokens, one after the other, as a JSON list a step; a bool array (M, L) says which tokens there are."""
     ends = [0, *np.cumsum(taken.sum(axis=1)).tolist()]
-    texts = functools.cache(json.dumps)  # few states and actions, many steps
+    return [f"[{', '.join(values[start:end])}]" for start, end in itertools.pairwise(ends)]
 
-    def encoded(name: str, column: np.ndarray) -> Iterable[str]:
-        if name in TOKENS:
-            numbers = _numbers(column[taken])
-            return [f"[{', '.join(numbers[start:end])}]" for start, end in itertools.pairwise(ends)]
-        return map(texts, column.tolist()) if KINDS[name] is str else _numbers(column)
 
+def json_lines(columns: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield the lines of a table whose columns hold JSON."""
     template = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in columns) + "}\n"
-    values = (encoded(name, column) for name, column in columns.items())
-    file.writelines(template % row for row in zip(*values, strict=True))
-
-
-def _numbers(column: np.ndarray) -> list[str]:
-    """Each number as JSON writes it, all in one call."""
-    return json.dumps(column.tolist())[1:-1].split(", ") if len(column) else []
+    return (template % row for row in zip(*columns.values(), strict=True))
 
 
 def read_jsonl(path: str | Path) -> Experience:

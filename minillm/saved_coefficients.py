@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minillm.errors import UserError
-from minillm.experience import Experience, Lines
+from minillm.experience import Experience, Lines, json_lines, json_of, ragged
 from minillm.objectives import IGNORE
 from minillm.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -37,17 +37,16 @@ def write_coefficients(
     first_episode : int
         Number of the first episode in ``episodes.jsonl``.
     """
-    read, lines = functools.cache(lambda i: tokenizer.decode([i])), []
-    lengths = (experience.action_ids != IGNORE).sum(axis=1)
-    for k, length in enumerate(lengths.tolist()):
-        ids = experience.action_ids[k, :length].tolist()
-        line = {
-            "update": update, "epoch": epoch, "episode": int(experience.episodes[k]) + first_episode, "step": int(experience.steps[k]),
-            "state": str(experience.states[k]), "action": str(experience.actions[k]),
-            "action_ids": ids, "tokens": [read(i) for i in ids], "coefficients": c[k, :length].tolist(),
-        }  # fmt: skip
-        lines.append(json.dumps(line) + "\n")
-    file.writelines(lines)
+    taken = experience.action_ids != IGNORE
+    ids, M = experience.action_ids[taken], len(experience)
+    each = json_of(c[taken]) if c.ndim == 2 else list(map(json.dumps, c[taken].tolist()))
+    tokens = map(functools.cache(lambda i: json.dumps(tokenizer.decode([i]))), ids.tolist())
+    columns = {
+        "update": [str(update)] * M, "epoch": [str(epoch)] * M, "episode": json_of(experience.episodes + first_episode),
+        "step": json_of(experience.steps), "state": json_of(experience.states), "action": json_of(experience.actions),
+        "action_ids": ragged(json_of(ids), taken), "tokens": ragged(list(tokens), taken), "coefficients": ragged(each, taken),
+    }  # fmt: skip
+    file.writelines(json_lines(columns))
 
 
 @dataclasses.dataclass(frozen=True)
