@@ -16,6 +16,9 @@ class KeyValueCache:
     wrote lies at positions ≥ ``lengths[b]``, which no query may see and which the next real token overwrites. So a row
     never depends on its neighbours.
 
+    Keys lie one a *column*, (layers, B, H, D, capacity), values one a row, (layers, B, H, capacity, D): so of a single query, scores and
+    outputs are both sums of whole rows.
+
     Parameters
     ----------
     config : ModelConfig
@@ -29,8 +32,8 @@ class KeyValueCache:
     def __init__(self, config: ModelConfig, rows: int, dtype: np.dtype | type, capacity: int | None = None) -> None:
         layers, heads, D = config.key_value_shape
         capacity = config.n_positions if capacity is None else capacity
-        self.keys = np.zeros((layers, rows, heads, capacity, D), dtype)
-        self.values = np.zeros_like(self.keys)
+        self.keys = np.zeros((layers, rows, heads, D, capacity), dtype)
+        self.values = np.zeros((layers, rows, heads, capacity, D), dtype)
         self.ids = np.zeros((rows, capacity), dtype=np.int64)
         self.lengths = np.zeros(rows, dtype=np.int64)
 
@@ -56,7 +59,7 @@ class KeyValueCache:
             return np.concatenate(arrays, axis=rows)
 
         copy = object.__new__(KeyValueCache)
-        copy.keys, copy.values, copy.ids = joined("keys", 1, 3), joined("values", 1, 3), joined("ids", 0, 1)
+        copy.keys, copy.values, copy.ids = joined("keys", 1, 4), joined("values", 1, 3), joined("ids", 0, 1)
         copy.lengths = np.concatenate([cache.lengths for cache in caches])
         return copy
 
@@ -82,12 +85,12 @@ class KeyValueCache:
         end = (int(self.lengths.max()) if start is None else start) + T
 
         def write(k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            for store, new in ((self.keys[layer], k), (self.values[layer], v)):
+            for store, new in ((self.keys[layer].mT, k), (self.values[layer], v)):
                 if start is None:
                     store[np.arange(len(new))[:, None], :, self.lengths[:, None] + np.arange(T)] = new.swapaxes(1, 2)
                 else:
                     store[:, :, start:end] = new
-            return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+            return self.keys[layer, ..., :end].mT, self.values[layer, :, :, :end]
 
         return write
 

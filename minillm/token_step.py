@@ -1,0 +1,226 @@
+r"""One new token a row of a GPT whose earlier tokens lie in a key/value cache: the forward pass of :mod:`minillm.block` for T = 1.
+
+Token x of a row stands at position t, and the row's keys $K$ $(t, D)$ and values $V$ $(t, D)$ of each head are known. Then
+
+$$h = W_{te}[x] + W_{pe}[t] \tag{1}$$
+
+and in each block, for attention and for the MLP, with the normalisation of :mod:`minillm.ops.layernorm`,
+
+$$y = \gamma\,\frac{h-\mu}{\sqrt{\sigma^2+\epsilon}} + \beta \tag{2}$$
+
+$$(q\;k\;v) = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad k \to K_t,\; v \to V_t \tag{3}$$
+
+$$s_j = \frac{f}{\sqrt D}\,q\cdot K_j, \qquad e_j = e^{s_j-\max_i s_i} \tag{4}$$
+
+$$o = \Big(\sum_{j\le t} e_j V_j\Big)\Big/\sum_{j\le t} e_j \tag{5}$$
+
+$$h \leftarrow h + (o\;1)\begin{pmatrix}W\\b\end{pmatrix} \tag{6}$$
+
+$$h \leftarrow h + (g\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad g = \mathrm{act}(u),\quad u = (y\;1)\begin{pmatrix}W\\b\end{pmatrix} \tag{7}$$
+
+$$z = \mathrm{LN}_f(h)\,W_{head}^\top \tag{8}$$
+
+with $f$ the layer's ``query_factor``. There is so little to compute for one token that the number of NumPy calls decides, and their form:
+
+- Everything that no token changes is made once: buffers, views of θ and of the cache.
+- A weight and its bias are neighbours in θ, so $\binom Wb$ of (3), (6) and (7) is a view of it, and the bias costs no call: the rows that it
+  multiplies have a 1 behind them.
+- Keys lie one a column in the cache, so that $q\cdot K_j$ for all j is a sum of D long rows.
+- The sum in (5) is taken with a matrix of ones, (e_1 … e_t)·1: it stands in all D columns where it is needed.
+- A single row is a vector and its mean a scalar, not a matrix of one row: NumPy broadcasts scalars three times as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
+
+from minillm.block import activation
+from minillm.config import GPTConfig
+from minillm.ops.blocks import BLOCK_ELEMENTS, constants
+from minillm.ops.gelu import CUBIC, SLOPE
+from minillm.parameters import Parameters
+
+if TYPE_CHECKING:
+    from minillm.kv_cache import KeyValueCache
+
+largest = np.maximum.reduce
+
+
+class _Layer(NamedTuple):
+    """What a layer brings: gains and shifts, weights with biases behind them, f/√D, and its part of the cache."""
+
+    ln_1: tuple[np.ndarray, np.ndarray]
+    c_attn: np.ndarray
+    scale: np.ndarray
+    keys: np.ndarray
+    values: np.ndarray
+    attn_proj: np.ndarray
+    ln_2: tuple[np.ndarray, np.ndarray]
+    c_fc: np.ndarray
+    mlp_proj: np.ndarray
+
+
+class TokenStep:
+    """A function that reads one more token of each row into ``past`` and returns the logits after it.
+
+    Parameters
+    ----------
+    theta : Parameters
+        Of real dtype; viewed, so that a change of them is seen.
+    head : ndarray of shape (V, C)
+    config : GPTConfig
+        With ``layer_norm_epsilon`` above 0.
+    past : KeyValueCache
+        With room for each token that is read; nobody else may change it meanwhile.
+    """
+
+    def __init__(self, theta: Parameters, head: np.ndarray, config: GPTConfig, past: KeyValueCache) -> None:
+        B, C, M, dtype = len(past.ids), config.n_embd, config.inner, theta.vector.dtype
+        self.past, self.wte, self.wpe, self.head = past, theta["wte.weight"], theta["wpe.weight"], head.T
+        rows = () if B == 1 else (B,)
+        self.h, self.added, self.logits = (np.empty((*rows, n), dtype) for n in (C, C, len(head)))
+        self.y_1, self.g_1 = (np.ones((*rows, n + 1), dtype) for n in (C, M))
+        self.y, self.g = self.y_1[..., :C], self.g_1[..., :M]
+        self.qkv, self.u = (np.empty((*rows, n), dtype) for n in (3 * C, M))
+        self.h_rows, self.logits_rows = self.h.reshape(B, C), self.logits.reshape(B, len(head))
+        self.normalise = _LayerNorm(rows, C, config.layer_norm_epsilon, dtype)
+        self.attend = _Attention(self.qkv, self.y, rows, config, past)
+        self.bend = _activation(config.activation_function, self.u, self.g)
+        self.ln_f = theta["ln_f.weight"], theta["ln_f.bias"]
+        self.layers = [_layer(theta, config, past, layer, rows) for layer in range(config.n_layer)]
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """Read tokens (B,), each in [0, V); return the logits (B, V), which the next call overwrites."""
+        h, y, y_1, g_1, u, added, normalise = self.h, self.y, self.y_1, self.g_1, self.u, self.added, self.normalise
+        self.wte.take(tokens, 0, self.h_rows, "clip")
+        add(h, self.attend.place(tokens, self.wpe), h)  # (1)
+        with np.errstate(over="ignore"):
+            for ln_1, c_attn, scale, keys, values, attn_proj, ln_2, c_fc, mlp_proj in self.layers:
+                normalise(h, *ln_1, y)  # (2)
+                y_1.dot(c_attn, self.qkv)  # (3)
+                self.attend(scale, keys, values)
+                y_1.dot(attn_proj, added)
+                add(h, added, h)  # (6)
+                normalise(h, *ln_2, y)  # (2)
+                y_1.dot(c_fc, u)
+                self.bend()
+                g_1.dot(mlp_proj, added)
+                add(h, added, h)  # (7)
+        normalise(h, *self.ln_f, y)
+        y.dot(self.head, self.logits)  # (8)
+        return self.logits_rows
+
+
+def _layer(theta: Parameters, config: GPTConfig, past: KeyValueCache, layer: int, rows: tuple[int, ...]) -> _Layer:
+    name, (_, H, D) = f"h.{layer}.", config.key_value_shape
+
+    def affine(part: str) -> np.ndarray:
+        """The weight (in, out) and the bias (out,) behind it, as one view (in + 1, out) of θ."""
+        weight, bias = (theta.slices[f"{name}{part}.{kind}"] for kind in ("weight", "bias"))
+        return theta.vector[weight.start : bias.stop].reshape(-1, bias.stop - bias.start)
+
+    return _Layer(
+        (theta[name + "ln_1.weight"], theta[name + "ln_1.bias"]), affine("attn.c_attn"),
+        constants(theta.vector.dtype, config.query_factor(layer) / math.sqrt(D))[0],
+        past.keys[layer].reshape(*rows, H, D, -1), past.values[layer].reshape(*rows, H, -1, D), affine("attn.c_proj"),
+        (theta[name + "ln_2.weight"], theta[name + "ln_2.bias"]), affine("mlp.c_fc"), affine("mlp.c_proj"),
+    )  # fmt: skip
+
+
+class _LayerNorm:
+    """(2), to ``out``."""
+
+    def __init__(self, rows: tuple[int, ...], C: int, eps: float, dtype: np.dtype) -> None:
+        one = (1,) if rows else ()
+        self.mean_of = np.full((C, *one), 1 / C, dtype)
+        self.mean, self.variance, self.deviation = (np.empty((*rows, *one), dtype) for _ in range(3))
+        self.centred, self.square = (np.empty((*rows, C), dtype) for _ in range(2))
+        (self.eps,) = constants(dtype, eps)
+
+    def __call__(self, h: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
+        centred, square, mean, variance, deviation = self.centred, self.square, self.mean, self.variance, self.deviation
+        h.dot(self.mean_of, mean)
+        subtract(h, mean, centred)
+        multiply(centred, centred, square)
+        square.dot(self.mean_of, mean)
+        add(mean, self.eps, variance)
+        sqrt(variance, deviation)
+        divide(centred, deviation, centred)
+        multiply(centred, gain, centred)
+        add(centred, shift, out)
+
+
+class _Attention:
+    """(4) and (5): from ``qkv`` to ``out``, which are (…, 3·C) and (…, C); … is the batch, or nothing if it is one row."""
+
+    def __init__(self, qkv: np.ndarray, out: np.ndarray, rows: tuple[int, ...], config: GPTConfig, past: KeyValueCache) -> None:
+        (B, capacity), (_, H, D), dtype = past.ids.shape, config.key_value_shape, qkv.dtype
+        self.past, self.shape, self.length = past, (*rows, H, 1), int(past.lengths.max(initial=0))
+        q, self.k, self.v = qkv.reshape(*rows, 3, H, D).swapaxes(0, -3)
+        self.new_q, self.q, self.out = q[..., None, :], np.empty((*rows, H, 1, D), dtype), out.reshape(*rows, H, D)
+        self.o, self.total = (np.empty((*rows, H, D), dtype) for _ in range(2))
+        self.o_rows, self.total_rows = self.o[..., None, :], self.total.reshape(B * H, D)
+        self.buffer, self.top, self.ones = np.empty(B * H * capacity, dtype), np.empty((B * H, 1), dtype), np.ones((capacity, D), dtype)
+        self.bound: np.ndarray | None = None
+        if (past.lengths != self.length).any():
+            self.every = np.arange(B)
+            self.bound = np.where(np.arange(capacity) < past.lengths[:, None, None, None], np.inf, -np.inf).astype(dtype)
+
+    def place(self, tokens: np.ndarray, wpe: np.ndarray) -> np.ndarray:
+        """Make the tokens' places in the cache the next ones, and return what is known of the places: rows of ``wpe``."""
+        past, t = self.past, self.length
+        self.length = n = t + 1
+        self.scores = self.buffer[: len(self.top) * n].reshape(-1, n)
+        self.scores_rows, self.sum_of = self.scores.reshape(*self.shape, n), self.ones[:n]
+        if self.bound is None:
+            past.ids[:, t] = tokens
+            self.key_at, self.value_at = (..., t), (..., t, slice(None))
+            past.lengths += 1
+            return wpe[t]
+        at = past.lengths.copy()
+        past.ids[self.every, at] = tokens
+        self.key_at, self.value_at = (self.every, slice(None), slice(None), at), (self.every, slice(None), at)
+        self.bound[self.every, ..., at] = np.inf
+        past.lengths += 1
+        return wpe[at]
+
+    def __call__(self, scale: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
+        s, n, top = self.scores, self.length, self.top
+        keys[self.key_at] = self.k
+        values[self.value_at] = self.v  # (3)
+        multiply(self.new_q, scale, self.q)
+        matmul(self.q, keys[..., :n], self.scores_rows)
+        if self.bound is not None:
+            fmin(self.scores_rows, self.bound[..., :n], self.scores_rows)
+        largest(s, 1, None, top, True)
+        subtract(s, top, s)
+        exp(s, s)  # (4)
+        matmul(self.scores_rows, values[..., :n, :], self.o_rows)
+        s.dot(self.sum_of, self.total_rows)
+        divide(self.o, self.total, self.out)  # (5)
+
+
+def _activation(name: str, u: np.ndarray, out: np.ndarray) -> Callable[[], None]:
+    """A function that writes act(u) to ``out``, both (…, M)."""
+    if name != "gelu_new" or u.size > BLOCK_ELEMENTS:
+        act, _ = activation(name)
+        table = u.reshape(-1, u.shape[-1])
+        return lambda: np.copyto(out, act(table, False)[0].reshape(u.shape))
+    slope, cubic, one = constants(u.dtype, SLOPE, -SLOPE * CUBIC, 1)
+    s = np.empty_like(u)
+
+    def gelu_new() -> None:
+        multiply(u, u, s)
+        multiply(s, cubic, s)
+        subtract(s, slope, s)
+        multiply(s, u, s)
+        exp(s, s)
+        add(s, one, s)
+        divide(u, s, out)  # x·σ(2u) of minillm.ops.gelu
+
+    return gelu_new
