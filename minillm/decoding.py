@@ -74,10 +74,11 @@ class Reader:
 
     def __init__(self, model: LanguageModel, past: KeyValueCache) -> None:
         self.model, self.past, self.longest = model, past, int(past.lengths.max(initial=0))
+        self.limit = model.config.n_positions
         self._step: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
-        if self.longest == self.model.config.n_positions:
+        if self.longest == self.limit:
             self._move()
         if self._step is None:
             self._step = self.model.token_step(self.past)
@@ -89,7 +90,7 @@ class Reader:
         return Reader(self.model, self.past.take(rows))
 
     def _move(self) -> None:
-        past, limit = self.past, self.model.config.n_positions
+        past, limit = self.past, self.limit
         full, keep = np.flatnonzero(past.lengths == limit), max(1, limit // 2)
         if keep == limit:  # n_positions = 1: nothing fits beside the new token
             past.lengths[full] = 0
@@ -119,11 +120,11 @@ def sample(
     Rows that have ended leave the batch once they are half of it. ``rng`` None takes the most probable token. ``past`` is
     used up. Without ``log_probs`` those of the result may be NaN: the most probable token is found without them.
     """
-    B, n = len(logits), 0
+    n, B = 0, len(logits)
     ids, taken = np.zeros((B, max_new_tokens), np.int64), np.full((B, max_new_tokens), np.nan, logits.dtype)
-    reader, running = Reader(model, past), np.ones(B, dtype=bool)
+    reader, running, left = Reader(model, past), np.ones(B, dtype=bool), B
     rows: slice | np.ndarray = slice(None)  # those in the batch
-    while n < max_new_tokens and (left := np.count_nonzero(running)):
+    while n < max_new_tokens and left:
         if n:
             if 2 * left <= len(tokens):
                 reader, rows, tokens, running = reader.take(running), np.arange(B)[rows][running], tokens[running], running[running]
@@ -136,6 +137,7 @@ def sample(
             on_token(np.arange(B)[rows][running], tokens[running])
         if eos_token_id is not None:
             running &= tokens != eos_token_id
+            left = np.count_nonzero(running)
         n += 1
     ends = ids[:, :n] == eos_token_id
     written = np.cumsum(ends, axis=1) == ends  # up to and including the first end

@@ -140,16 +140,19 @@ class _LayerNorm:
         self.mean_of = np.full((C, *one), 1 / C, dtype)
         self.mean, self.variance, self.deviation = (np.empty((*rows, *one), dtype) for _ in range(3))
         self.centred, self.square = (np.empty((*rows, C), dtype) for _ in range(2))
-        (self.eps,) = constants(dtype, eps)
+        self.alone, self.eps, self.share, (self.eps_array,) = not rows, dtype.type(eps), dtype.type(1 / C), constants(dtype, eps)
 
     def __call__(self, h: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-        centred, square, mean, variance, deviation = self.centred, self.square, self.mean, self.variance, self.deviation
+        centred, square, mean, deviation = self.centred, self.square, self.mean, self.deviation
         h.dot(self.mean_of, mean)
         subtract(h, mean, centred)
-        multiply(centred, centred, square)
-        square.dot(self.mean_of, mean)
-        add(mean, self.eps, variance)
-        sqrt(variance, deviation)
+        if self.alone:
+            deviation[()] = (centred.dot(centred) * self.share + self.eps) ** 0.5
+        else:
+            multiply(centred, centred, square)
+            square.dot(self.mean_of, mean)
+            add(mean, self.eps_array, self.variance)
+            sqrt(self.variance, deviation)
         divide(centred, deviation, centred)
         multiply(centred, gain, centred)
         add(centred, shift, out)
@@ -180,7 +183,7 @@ class _Attention:
         if self.bound is None:
             past.ids[:, t] = tokens
             self.key_at, self.value_at = (..., t), (..., t, slice(None))
-            past.lengths += 1
+            past.lengths.fill(n)
             return wpe[t]
         at = past.lengths.copy()
         past.ids[self.every, at] = tokens
