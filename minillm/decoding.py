@@ -26,6 +26,8 @@ SCORED_LOGITS = 1 << 25  # fewer rows at a time where the vocabulary is large
 
 def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (B, width) ids padded on the right with 0, and the lengths (B,)."""
+    if isinstance(sequences, np.ndarray) and sequences.ndim == 2 and sequences.dtype.kind in "iu":
+        return sequences.astype(np.int64, copy=False), np.full(len(sequences), sequences.shape[1])
     rows = [np.asarray(sequence) for sequence in sequences]
     for number, row in enumerate(rows):
         if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):

@@ -32,9 +32,8 @@ with $f$ the layer's ``query_factor``. There is so little to compute for one tok
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
@@ -43,7 +42,7 @@ from minillm.block import activation
 from minillm.config import GPTConfig
 from minillm.ops.blocks import BLOCK_ELEMENTS, constants
 from minillm.ops.gelu import CUBIC, SLOPE
-from minillm.parameters import Parameters
+from minillm.token_weights import Pair, TokenWeights
 
 if TYPE_CHECKING:
     from minillm.kv_cache import KeyValueCache
@@ -51,89 +50,56 @@ if TYPE_CHECKING:
 largest = np.maximum.reduce
 
 
-class _Layer(NamedTuple):
-    """What a layer brings: gains and shifts, weights with biases behind them, f/√D, and its part of the cache."""
-
-    ln_1: tuple[np.ndarray, np.ndarray]
-    c_attn: np.ndarray
-    scale: np.ndarray
-    keys: np.ndarray
-    values: np.ndarray
-    attn_proj: np.ndarray
-    ln_2: tuple[np.ndarray, np.ndarray]
-    c_fc: np.ndarray
-    mlp_proj: np.ndarray
-
-
 class TokenStep:
     """A function that reads one more token of each row into ``past`` and returns the logits after it.
 
     Parameters
     ----------
-    theta : Parameters
-        Of real dtype; viewed, so that a change of them is seen.
-    head : ndarray of shape (V, C)
+    weights : TokenWeights
+        Of real dtype.
     config : GPTConfig
         With ``layer_norm_epsilon`` above 0.
     past : KeyValueCache
         With room for each token that is read; nobody else may change it meanwhile.
     """
 
-    def __init__(self, theta: Parameters, head: np.ndarray, config: GPTConfig, past: KeyValueCache) -> None:
-        B, C, M, dtype = len(past.ids), config.n_embd, config.inner, theta.vector.dtype
-        self.past, self.wte, self.wpe, self.head = past, theta["wte.weight"], theta["wpe.weight"], head.T
+    def __init__(self, weights: TokenWeights, config: GPTConfig, past: KeyValueCache) -> None:
+        B, C, M, V, dtype = len(past.ids), config.n_embd, config.inner, config.vocab_size, weights.wte.dtype
         rows = () if B == 1 else (B,)
-        self.h, self.added, self.logits = (np.empty((*rows, n), dtype) for n in (C, C, len(head)))
+        self.weights, self.h, self.added, self.logits = weights, *(np.empty((*rows, n), dtype) for n in (C, C, V))
         self.y_1, self.g_1 = (np.ones((*rows, n + 1), dtype) for n in (C, M))
-        self.y, self.g = self.y_1[..., :C], self.g_1[..., :M]
+        self.y = self.y_1[..., :C]
+        self.final = self.y_1 if weights.ln_f is None else self.y
         self.qkv, self.u = (np.empty((*rows, n), dtype) for n in (3 * C, M))
-        self.h_rows, self.logits_rows = self.h.reshape(B, C), self.logits.reshape(B, len(head))
-        self.normalise = _LayerNorm(rows, C, config.layer_norm_epsilon, dtype)
-        self.attend = _Attention(self.qkv, self.y, rows, config, past)
-        self.bend = _activation(config.activation_function, self.u, self.g)
-        self.ln_f = theta["ln_f.weight"], theta["ln_f.bias"]
-        self.layers = [_layer(theta, config, past, layer, rows) for layer in range(config.n_layer)]
+        self.h_rows, self.logits_rows = self.h.reshape(B, C), self.logits.reshape(B, V)
+        self.normalise = _Normalise(rows, C, config.layer_norm_epsilon, dtype)
+        self.attend = _Attend(self.qkv, self.y, rows, config, past)
+        self.bend = _activation(config.activation_function, self.u, self.g_1[..., :M])
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         """Read tokens (B,), each in [0, V); return the logits (B, V), which the next call overwrites."""
-        h, y, y_1, g_1, u, added, normalise = self.h, self.y, self.y_1, self.g_1, self.u, self.added, self.normalise
-        self.wte.take(tokens, 0, self.h_rows, "clip")
-        add(h, self.attend.place(tokens, self.wpe), h)  # (1)
+        weights, h, y, y_1, g_1, added, normalise = self.weights, self.h, self.y, self.y_1, self.g_1, self.added, self.normalise
+        weights.wte.take(tokens, 0, self.h_rows, "clip")
+        add(h, self.attend.place(tokens, weights.wpe), h)  # (1)
         with np.errstate(over="ignore"):
-            for ln_1, c_attn, scale, keys, values, attn_proj, ln_2, c_fc, mlp_proj in self.layers:
-                normalise(h, *ln_1, y)  # (2)
-                y_1.dot(c_attn, self.qkv)  # (3)
-                self.attend(scale, keys, values)
+            for layer, (ln_1, c_attn, scale, attn_proj, ln_2, c_fc, mlp_proj) in enumerate(weights.layers):
+                normalise(h, ln_1, y)  # (2)
+                y_1.dot(c_attn, self.qkv)
+                self.attend(layer, scale)  # (3) to (5)
                 y_1.dot(attn_proj, added)
                 add(h, added, h)  # (6)
-                normalise(h, *ln_2, y)  # (2)
-                y_1.dot(c_fc, u)
+                normalise(h, ln_2, y)  # (2)
+                y_1.dot(c_fc, self.u)
                 self.bend()
                 g_1.dot(mlp_proj, added)
                 add(h, added, h)  # (7)
-        normalise(h, *self.ln_f, y)
-        y.dot(self.head, self.logits)  # (8)
+        normalise(h, weights.ln_f, y)
+        self.final.dot(weights.head, self.logits)  # (8)
         return self.logits_rows
 
 
-def _layer(theta: Parameters, config: GPTConfig, past: KeyValueCache, layer: int, rows: tuple[int, ...]) -> _Layer:
-    name, (_, H, D) = f"h.{layer}.", config.key_value_shape
-
-    def affine(part: str) -> np.ndarray:
-        """The weight (in, out) and the bias (out,) behind it, as one view (in + 1, out) of θ."""
-        weight, bias = (theta.slices[f"{name}{part}.{kind}"] for kind in ("weight", "bias"))
-        return theta.vector[weight.start : bias.stop].reshape(-1, bias.stop - bias.start)
-
-    return _Layer(
-        (theta[name + "ln_1.weight"], theta[name + "ln_1.bias"]), affine("attn.c_attn"),
-        constants(theta.vector.dtype, config.query_factor(layer) / math.sqrt(D))[0],
-        past.keys[layer].reshape(*rows, H, D, -1), past.values[layer].reshape(*rows, H, -1, D), affine("attn.c_proj"),
-        (theta[name + "ln_2.weight"], theta[name + "ln_2.bias"]), affine("mlp.c_fc"), affine("mlp.c_proj"),
-    )  # fmt: skip
-
-
-class _LayerNorm:
-    """(2), to ``out``."""
+class _Normalise:
+    """(2), to ``out``; without gain and shift the mean of h is known to be 0."""
 
     def __init__(self, rows: tuple[int, ...], C: int, eps: float, dtype: np.dtype) -> None:
         one = (1,) if rows else ()
@@ -142,33 +108,40 @@ class _LayerNorm:
         self.centred, self.square = (np.empty((*rows, C), dtype) for _ in range(2))
         self.alone, self.eps, self.share, (self.eps_array,) = not rows, dtype.type(eps), dtype.type(1 / C), constants(dtype, eps)
 
-    def __call__(self, h: np.ndarray, gain: np.ndarray, shift: np.ndarray, out: np.ndarray) -> None:
-        centred, square, mean, deviation = self.centred, self.square, self.mean, self.deviation
-        h.dot(self.mean_of, mean)
-        subtract(h, mean, centred)
+    def __call__(self, h: np.ndarray, ln: Pair | None, out: np.ndarray) -> None:
+        centred, mean, deviation = self.centred, self.mean, self.deviation
+        if ln is None:
+            centred = h
+        else:
+            h.dot(self.mean_of, mean)
+            subtract(h, mean, centred)
         if self.alone:
             deviation[()] = (centred.dot(centred) * self.share + self.eps) ** 0.5
         else:
-            multiply(centred, centred, square)
-            square.dot(self.mean_of, mean)
+            multiply(centred, centred, self.square)
+            self.square.dot(self.mean_of, mean)
             add(mean, self.eps_array, self.variance)
             sqrt(self.variance, deviation)
+        if ln is None:
+            divide(h, deviation, out)
+            return
         divide(centred, deviation, centred)
-        multiply(centred, gain, centred)
-        add(centred, shift, out)
+        multiply(centred, ln[0], centred)
+        add(centred, ln[1], out)
 
 
-class _Attention:
-    """(4) and (5): from ``qkv`` to ``out``, which are (…, 3·C) and (…, C); … is the batch, or nothing if it is one row."""
+class _Attend:
+    """(3) to (5): from ``qkv`` to ``out``, which are (…, 3·C) and (…, C); … is the batch, or nothing if it is one row."""
 
     def __init__(self, qkv: np.ndarray, out: np.ndarray, rows: tuple[int, ...], config: GPTConfig, past: KeyValueCache) -> None:
         (B, capacity), (_, H, D), dtype = past.ids.shape, config.key_value_shape, qkv.dtype
-        self.past, self.shape, self.length = past, (*rows, H, 1), int(past.lengths.max(initial=0))
+        self.past, self.length = past, int(past.lengths.max(initial=0))
+        self.keys, self.values = past.keys.reshape(-1, *rows, H, D, capacity), past.values.reshape(-1, *rows, H, capacity, D)
         q, self.k, self.v = qkv.reshape(*rows, 3, H, D).swapaxes(0, -3)
         self.new_q, self.q, self.out = q[..., None, :], np.empty((*rows, H, 1, D), dtype), out.reshape(*rows, H, D)
         self.o, self.total = (np.empty((*rows, H, D), dtype) for _ in range(2))
         self.o_rows, self.total_rows = self.o[..., None, :], self.total.reshape(B * H, D)
-        self.buffer, self.top, self.ones = np.empty(B * H * capacity, dtype), np.empty((B * H, 1), dtype), np.ones((capacity, D), dtype)
+        self.top, self.ones = np.empty((B * H, 1), dtype), np.ones((capacity, D), dtype)
         self.bound: np.ndarray | None = None
         if (past.lengths != self.length).any():
             self.every = np.arange(B)
@@ -177,13 +150,11 @@ class _Attention:
     def place(self, tokens: np.ndarray, wpe: np.ndarray) -> np.ndarray:
         """Make the tokens' places in the cache the next ones, and return what is known of the places: rows of ``wpe``."""
         past, t = self.past, self.length
-        self.length = n = t + 1
-        self.scores = self.buffer[: len(self.top) * n].reshape(-1, n)
-        self.scores_rows, self.sum_of = self.scores.reshape(*self.shape, n), self.ones[:n]
+        self.length = t + 1
         if self.bound is None:
             past.ids[:, t] = tokens
             self.key_at, self.value_at = (..., t), (..., t, slice(None))
-            past.lengths.fill(n)
+            past.lengths.fill(t + 1)
             return wpe[t]
         at = past.lengths.copy()
         past.ids[self.every, at] = tokens
@@ -192,19 +163,21 @@ class _Attention:
         past.lengths += 1
         return wpe[at]
 
-    def __call__(self, scale: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
-        s, n, top = self.scores, self.length, self.top
+    def __call__(self, layer: int, scale: np.ndarray | None) -> None:
+        n, q, top, keys, values = self.length, self.new_q, self.top, self.keys[layer], self.values[layer]
         keys[self.key_at] = self.k
         values[self.value_at] = self.v  # (3)
-        multiply(self.new_q, scale, self.q)
-        matmul(self.q, keys[..., :n], self.scores_rows)
+        if scale is not None:
+            q = multiply(q, scale, self.q)
+        scores = matmul(q, keys[..., :n])
         if self.bound is not None:
-            fmin(self.scores_rows, self.bound[..., :n], self.scores_rows)
+            fmin(scores, self.bound[..., :n], scores)
+        s = scores.reshape(len(top), n)
         largest(s, 1, None, top, True)
         subtract(s, top, s)
         exp(s, s)  # (4)
-        matmul(self.scores_rows, values[..., :n, :], self.o_rows)
-        s.dot(self.sum_of, self.total_rows)
+        matmul(scores, values[..., :n, :], self.o_rows)
+        s.dot(self.ones[:n], self.total_rows)
         divide(self.o, self.total, self.out)  # (5)
 
 

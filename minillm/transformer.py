@@ -29,6 +29,7 @@ from minillm.language_model import LanguageModel
 from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters, Pieces
 from minillm.token_step import TokenStep
+from minillm.token_weights import PLAIN_PARAMETERS, plain, token_weights
 
 VALUE = "v_head.summary.weight"
 
@@ -142,7 +143,10 @@ class GPT(LanguageModel):
         """See :meth:`minillm.language_model.LanguageModel.token_step`; of a real dtype and ε > 0 it is a :class:`TokenStep`."""
         if np.iscomplexobj(past.values) or self.config.layer_norm_epsilon == 0:  # holomorphic, and a constant row is 0
             return super().token_step(past)
-        return TokenStep(self.parameters, self.parameters[self._head], self.config, past)
+        weights = token_weights(self.parameters, self._head, self.config)
+        if self.parameters.vector.size <= PLAIN_PARAMETERS:
+            weights = plain(weights, self.config)
+        return TokenStep(weights, self.config, past)
 
     def values(self, cache: tuple) -> np.ndarray:
         r"""Return $V = y\,w^\top + b$ with y the last hidden state; see :meth:`minillm.language_model.LanguageModel.values`."""
