@@ -20,6 +20,7 @@ from minillm.sampling import Sampling, draw
 if TYPE_CHECKING:
     from minillm.language_model import LanguageModel
 
+PICKED_LOGITS = 1 << 10  # of fewer, picking the last ones costs more than it saves
 SCORED_ROWS = 1024
 SCORED_LOGITS = 1 << 25  # fewer rows at a time where the vocabulary is large
 
@@ -63,9 +64,10 @@ def read(
         raise UserError(f"prompt {int(np.argmin(lengths))} is empty; start it with the end-of-text token")
     if past is None:
         past = KeyValueCache(model.config, len(ids), model.parameters.vector.dtype, room)
-    logits, _ = model.forward(ids, at=lengths[:, None] - 1 if ids.shape[1] > 1 else None, past=past, keep=False)
+    at = lengths[:, None] - 1 if ids.size * model.config.vocab_size > PICKED_LOGITS else None
+    logits, _ = model.forward(ids, at=at, past=past, keep=False)
     past.lengths = past.lengths + lengths
-    return past, logits[:, 0]
+    return past, logits[:, 0] if at is not None else logits[np.arange(len(ids)), lengths - 1]
 
 
 class Reader:
@@ -126,21 +128,24 @@ def sample(
     ids, taken = np.zeros((B, max_new_tokens), np.int64), np.full((B, max_new_tokens), np.nan, logits.dtype)
     reader, running, left = Reader(model, past), np.ones(B, dtype=bool), B
     rows: slice | np.ndarray = slice(None)  # those in the batch
-    while n < max_new_tokens and left:
-        if n:
-            if 2 * left <= len(tokens):
-                reader, rows, tokens, running = reader.take(running), np.arange(B)[rows][running], tokens[running], running[running]
-            logits = reader(tokens)
-        tokens, log_p = _choose(logits, sampling, rng, log_probs)
-        ids[rows, n] = tokens
-        if log_p is not None:
-            taken[rows, n] = log_p[np.arange(len(tokens)), tokens]
-        if on_token is not None:
-            on_token(np.arange(B)[rows][running], tokens[running])
-        if eos_token_id is not None:
-            running &= tokens != eos_token_id
-            left = np.count_nonzero(running)
-        n += 1
+    with np.errstate(over="ignore"):
+        while n < max_new_tokens and left:
+            if n:
+                if 2 * left <= len(tokens):
+                    reader, rows, tokens, running = reader.take(running), np.arange(B)[rows][running], tokens[running], running[running]
+                logits = reader(tokens)
+            tokens, log_p = _choose(logits, sampling, rng, log_probs)
+            ids[rows, n] = tokens
+            if log_p is not None:
+                taken[rows, n] = log_p[np.arange(len(tokens)), tokens]
+            if on_token is not None:
+                on_token(np.arange(B)[rows][running], tokens[running])
+            if eos_token_id is not None:
+                running &= tokens != eos_token_id
+                left = np.count_nonzero(running)
+            n += 1
+    if eos_token_id is None:
+        return Continuations(ids[:, :n], np.full(B, n), taken[:, :n])
     ends = ids[:, :n] == eos_token_id
     written = np.cumsum(ends, axis=1) == ends  # up to and including the first end
     return Continuations(np.where(written, ids[:, :n], 0), written.sum(axis=1), np.where(written, taken[:, :n], 0))
@@ -236,6 +241,6 @@ def generate(
             np.concatenate([prompt[:length], tokens[:count]])
             for prompt, length, tokens, count in zip(prompts, lengths, new.ids, new.lengths, strict=True)
         ]
-    ended = np.arange(new.ids.shape[1]) >= new.lengths[:, None]
-    tokens = np.where(ended, eos_token_id if eos_token_id is not None else 0, new.ids)
-    return np.concatenate([prompts, tokens], axis=1).reshape(*as_array.shape[:-1], -1)
+    if eos_token_id is not None:
+        new.ids[np.arange(new.ids.shape[1]) >= new.lengths[:, None]] = eos_token_id
+    return np.concatenate([prompts, new.ids], axis=1).reshape(*as_array.shape[:-1], -1)

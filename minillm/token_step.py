@@ -53,6 +53,8 @@ largest = np.maximum.reduce
 class TokenStep:
     """A function that reads one more token of each row into ``past`` and returns the logits after it.
 
+    An exponential in it may overflow to infinity, which is right: call it under ``np.errstate(over="ignore")``.
+
     Parameters
     ----------
     weights : TokenWeights
@@ -81,18 +83,17 @@ class TokenStep:
         weights, h, y, y_1, g_1, added, normalise = self.weights, self.h, self.y, self.y_1, self.g_1, self.added, self.normalise
         weights.wte.take(tokens, 0, self.h_rows, "clip")
         add(h, self.attend.place(tokens, weights.wpe), h)  # (1)
-        with np.errstate(over="ignore"):
-            for layer, (ln_1, c_attn, scale, attn_proj, ln_2, c_fc, mlp_proj) in enumerate(weights.layers):
-                normalise(h, ln_1, y)  # (2)
-                y_1.dot(c_attn, self.qkv)
-                self.attend(layer, scale)  # (3) to (5)
-                y_1.dot(attn_proj, added)
-                add(h, added, h)  # (6)
-                normalise(h, ln_2, y)  # (2)
-                y_1.dot(c_fc, self.u)
-                self.bend()
-                g_1.dot(mlp_proj, added)
-                add(h, added, h)  # (7)
+        for layer, (ln_1, c_attn, scale, attn_proj, ln_2, c_fc, mlp_proj) in enumerate(weights.layers):
+            normalise(h, ln_1, y)  # (2)
+            y_1.dot(c_attn, self.qkv)
+            self.attend(layer, scale)  # (3) to (5)
+            y_1.dot(attn_proj, added)
+            add(h, added, h)  # (6)
+            normalise(h, ln_2, y)  # (2)
+            y_1.dot(c_fc, self.u)
+            self.bend()
+            g_1.dot(mlp_proj, added)
+            add(h, added, h)  # (7)
         normalise(h, weights.ln_f, y)
         self.final.dot(weights.head, self.logits)  # (8)
         return self.logits_rows
