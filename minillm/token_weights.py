@@ -28,7 +28,7 @@ from minillm.config import GPTConfig
 from minillm.ops.blocks import constants, repeated
 from minillm.parameters import Parameters
 
-PLAIN_PARAMETERS = 1 << 15
+PLAIN_PARAMETERS = 1 << 20
 Pair = tuple[np.ndarray, np.ndarray]
 
 
