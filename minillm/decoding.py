@@ -126,13 +126,14 @@ def sample(
     """
     n, B = 0, len(logits)
     ids, taken = np.zeros((B, max_new_tokens), np.int64), np.full((B, max_new_tokens), np.nan, logits.dtype)
-    reader, running, left = Reader(model, past), np.ones(B, dtype=bool), B
+    reader, running, left, tokens = Reader(model, past), np.ones(B, dtype=bool), B, np.zeros(B, np.int64)
     rows: slice | np.ndarray = slice(None)  # those in the batch
     with np.errstate(over="ignore"):
         while n < max_new_tokens and left:
             if n:
                 if 2 * left <= len(tokens):
-                    reader, rows, tokens, running = reader.take(running), np.arange(B)[rows][running], tokens[running], running[running]
+                    reader, rows, tokens = reader.take(running), np.arange(B)[rows][running], tokens[running]
+                    running = running[running]
                 logits = reader(tokens)
             tokens, log_p = _choose(logits, sampling, rng, log_probs)
             ids[rows, n] = tokens
@@ -142,7 +143,7 @@ def sample(
                 on_token(np.arange(B)[rows][running], tokens[running])
             if eos_token_id is not None:
                 running &= tokens != eos_token_id
-                left = np.count_nonzero(running)
+                left = int(np.count_nonzero(running))
             n += 1
     if eos_token_id is None:
         return Continuations(ids[:, :n], np.full(B, n), taken[:, :n])

@@ -16,24 +16,23 @@ $$o = \Big(\sum_{j\le t} e_j V_j\Big)\Big/\sum_{j\le t} e_j \tag{5}$$
 
 $$h \leftarrow h + (o\;1)\begin{pmatrix}W\\b\end{pmatrix} \tag{6}$$
 
-$$h \leftarrow h + (g\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad g = \mathrm{act}(u),\quad u = (y\;1)\begin{pmatrix}W\\b\end{pmatrix} \tag{7}$$
+$$u = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad h \leftarrow h + (\mathrm{act}(u)\;1)\begin{pmatrix}W\\b\end{pmatrix} \tag{7}$$
 
 $$z = \mathrm{LN}_f(h)\,W_{head}^\top \tag{8}$$
 
-with $f$ the layer's ``query_factor``. There is so little to compute for one token that the number of NumPy calls decides, and their form:
+with $f$ the layer's ``query_factor``. For one token there is so little to compute that the number of NumPy calls decides, and their form:
 
-- Everything that no token changes is made once: buffers, views of θ and of the cache.
-- A weight and its bias are neighbours in θ, so $\binom Wb$ of (3), (6) and (7) is a view of it, and the bias costs no call: the rows that it
-  multiplies have a 1 behind them.
+- What no token changes is made once: buffers, and views of the weights (:mod:`minillm.token_weights`) and of the cache.
+- The rows that a weight multiplies have a 1 behind them, for the bias.
 - Keys lie one a column in the cache, so that $q\cdot K_j$ for all j is a sum of D long rows.
-- The sum in (5) is taken with a matrix of ones, (e_1 … e_t)·1: it stands in all D columns where it is needed.
-- A single row is a vector and its mean a scalar, not a matrix of one row: NumPy broadcasts scalars three times as fast.
+- The sum in (5) is a product with a matrix of ones: it stands in all D columns, where it is needed.
+- A single row is a vector and its mean a scalar: NumPy does that three times as fast as a matrix of one row and a column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
@@ -47,7 +46,7 @@ from minillm.token_weights import Pair, TokenWeights
 if TYPE_CHECKING:
     from minillm.kv_cache import KeyValueCache
 
-largest = np.maximum.reduce
+largest: Any = np.maximum.reduce
 
 
 class TokenStep:
@@ -141,6 +140,8 @@ class _Attend:
         self.new_q, self.k, self.v = qkv.reshape(B, 3, H, D).swapaxes(0, 1)
         self.out, (self.q, self.o, self.total) = out.reshape(B, H, D), np.empty((3, B, H, D), dtype)
         self.total_rows, self.top, self.ones = self.total.reshape(B * H, D), np.empty((B * H, 1), dtype), np.ones((capacity, D), dtype)
+        self.key_at: tuple[Any, ...] = ()
+        self.value_at: tuple[Any, ...] = ()
         self.bound: np.ndarray | None = None
         if (past.lengths != self.length).any():
             self.every = np.arange(B)

@@ -20,7 +20,7 @@ within a few tokens and a large one does not: ``PLAIN_PARAMETERS`` is where.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def plain(weights: TokenWeights, config: GPTConfig) -> TokenWeights:
     return TokenWeights(_centred(weights.wte), _centred(weights.wpe), layers, None, _folded(weights.ln_f, unbiased))
 
 
-def _folded(ln: Pair, affine: np.ndarray) -> np.ndarray:
+def _folded(ln: Any, affine: np.ndarray) -> np.ndarray:
     gain, shift = ln
     folded = affine.copy()
     folded[:-1] *= gain[:, None]
