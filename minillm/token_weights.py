@@ -88,9 +88,9 @@ def plain(weights: TokenWeights, config: GPTConfig) -> TokenWeights:
 
 def _folded(ln: Any, affine: np.ndarray) -> np.ndarray:
     gain, shift = ln
-    folded = affine.copy()
-    folded[:-1] *= gain[:, None]
-    folded[-1] += shift.dot(affine[:-1])  # (2)
+    folded = np.empty(affine.shape, affine.dtype)
+    np.multiply(affine[:-1], gain[:, None], folded[:-1])
+    np.add(affine[-1], shift.dot(affine[:-1]), folded[-1])  # (2)
     return folded
 
 
