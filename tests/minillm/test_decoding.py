@@ -158,6 +158,27 @@ def test_on_token_hears_every_token_once(model):
     assert heard == [row[:n].tolist() for row, n in zip(new.ids, new.lengths, strict=True)]
 
 
+def test_an_activation_that_vanishes_is_no_warning(random_model):
+    model = random_model(dtype=np.float32)
+    model.parameters["h.0.mlp.c_fc.bias"][...] = -40
+    assert generate(model, [[1, 2], [3]], 3)[1].shape == (4,)
+
+
+def test_log_probs_are_left_out_only_where_they_are_not_asked_for(model):
+    def continued(**options):
+        past, logits = read(model, np.arange(4)[:, None], np.ones(4, int))
+        return sample(model, past, logits, 5, Sampling(temperature=0.5), 3, None, **options)
+
+    with_them, without = continued(), continued(log_probs=False)
+    assert (with_them.ids == without.ids).all()
+    assert (with_them.lengths == without.lengths).all()
+    written = np.arange(with_them.ids.shape[1]) < with_them.lengths[:, None]
+    assert np.isnan(without.log_probs[written]).all()
+    z, _ = model.forward(np.concatenate([np.arange(4)[:, None], with_them.ids], axis=1))
+    expected = np.take_along_axis(Sampling(temperature=0.5).log_probs(z[:, :-1]), with_them.ids[:, :, None], axis=2)[..., 0]
+    np.testing.assert_allclose(with_them.log_probs, np.where(written, expected, 0), rtol=1e-11, atol=1e-12)
+
+
 def test_generate_by_seed_repeats_and_options_matter(model):
     prompt = np.array([[1, 2]] * 8)
     options = {"do_sample": True, "max_new_tokens": 8}

@@ -81,3 +81,16 @@ def test_new_tokens_go_behind_the_old_ones_and_see_them(lengths):
     sees = causal(2, lengths[0] + 2)[None, None] if equally_long else visible
     for row, t in np.ndindex(2, 2):
         assert np.flatnonzero(np.broadcast_to(sees, (2, 1, 2, sees.shape[3]))[row, 0, t]).tolist() == list(range(lengths[row] + t + 1))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_of_one_sequence_the_heads_of_a_position_are_neighbours(rows):
+    """So that all heads are one matrix, which must be a view: new tokens are written into it."""
+    cache = KeyValueCache(CONFIG, rows, np.float64, capacity=4)
+    cache.values[...] = np.random.default_rng(0).normal(size=cache.values.shape)
+    last = cache.take(np.arange(rows) == rows - 1)
+    none = KeyValueCache(CONFIG, 0, np.float64)  # of a longer capacity
+    for one in (last, KeyValueCache.concatenate([last, none]), KeyValueCache(CONFIG, 1, np.float32)):
+        values = one.values.swapaxes(2, 3).reshape(2, -1, 8)
+        assert np.shares_memory(values, one.values)
+    assert (last.values == cache.values[:, -1:]).all()
