@@ -20,12 +20,15 @@ from minillm.sampling import Sampling, draw
 if TYPE_CHECKING:
     from minillm.language_model import LanguageModel
 
+PICKED_LOGITS = 1 << 10  # of fewer, picking the last ones costs more than it saves
 SCORED_ROWS = 1024
 SCORED_LOGITS = 1 << 25  # fewer rows at a time where the vocabulary is large
 
 
 def pad(sequences: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (B, width) ids padded on the right with 0, and the lengths (B,)."""
+    if isinstance(sequences, np.ndarray) and sequences.ndim == 2 and sequences.dtype.kind in "iu":
+        return sequences.astype(np.int64, copy=False), np.full(len(sequences), sequences.shape[1])
     rows = [np.asarray(sequence) for sequence in sequences]
     for number, row in enumerate(rows):
         if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
@@ -61,24 +64,44 @@ def read(
         raise UserError(f"prompt {int(np.argmin(lengths))} is empty; start it with the end-of-text token")
     if past is None:
         past = KeyValueCache(model.config, len(ids), model.parameters.vector.dtype, room)
-    logits, _ = model.forward(ids, at=lengths[:, None] - 1 if ids.shape[1] > 1 else None, past=past, keep=False)
+    at = lengths[:, None] - 1 if ids.size * model.config.vocab_size > PICKED_LOGITS else None
+    logits, _ = model.forward(ids, at=at, past=past, keep=False)
     past.lengths = past.lengths + lengths
-    return past, logits[:, 0]
+    return past, logits[:, 0] if at is not None else logits[np.arange(len(ids)), lengths - 1]
 
 
-def advance(model: LanguageModel, past: KeyValueCache, tokens: np.ndarray) -> np.ndarray:
-    """Read one more token a row, tokens of shape (B,), into ``past``; return the logits (B, V) after it."""
-    full = np.flatnonzero(past.lengths == model.config.n_positions)
-    if full.size:
-        keep = max(1, model.config.n_positions // 2)
-        window = past.ids[full, -keep:]
-        if keep == model.config.n_positions:  # n_positions = 1: nothing fits beside the new token
+class Reader:
+    """Reads one more token a row and call into ``past``: tokens (B,) → logits (B, V), which the next call may overwrite.
+
+    Before a row is longer than ``n_positions``, its last tokens are read again from position 0; see the top of this module.
+    """
+
+    def __init__(self, model: LanguageModel, past: KeyValueCache) -> None:
+        self.model, self.past, self.longest = model, past, int(past.lengths.max(initial=0))
+        self.limit = model.config.n_positions
+        self._step: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        if self.longest == self.limit:
+            self._move()
+        if self._step is None:
+            self._step = self.model.token_step(self.past)
+        self.longest += 1
+        return self._step(tokens)
+
+    def take(self, rows: np.ndarray) -> Reader:
+        """Return a reader that goes on with a copy of the given rows."""
+        return Reader(self.model, self.past.take(rows))
+
+    def _move(self) -> None:
+        past, limit = self.past, self.limit
+        full, keep = np.flatnonzero(past.lengths == limit), max(1, limit // 2)
+        if keep == limit:  # n_positions = 1: nothing fits beside the new token
             past.lengths[full] = 0
         else:
-            again, _ = read(model, window, np.full(len(full), keep), room=past.ids.shape[1])
+            again, _ = read(self.model, past.ids[full, -keep:], np.full(len(full), keep), room=past.ids.shape[1])
             past.replace(full, again)
-    _, logits = read(model, tokens[:, None], np.ones(len(tokens), dtype=np.int64), past)
-    return logits
+        self.longest, self._step = int(past.lengths.max()), None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,34 +117,49 @@ def sample(
     model: LanguageModel, past: KeyValueCache, logits: np.ndarray, max_new_tokens: int, sampling: Sampling,
     eos_token_id: int | None, rng: np.random.Generator | None,
     on_token: Callable[[np.ndarray, np.ndarray], None] | None = None,
+    log_probs: bool = True,
 ) -> Continuations:  # fmt: skip
     """Generate after ``read``: one token a row and step, until the end token or ``max_new_tokens``.
 
     Rows that have ended leave the batch once they are half of it. ``rng`` None takes the most probable token. ``past`` is
-    used up.
+    used up. Without ``log_probs`` those of the result may be NaN: the most probable token is found without them.
     """
-    B = len(logits)
-    out = Continuations(
-        np.zeros((B, max_new_tokens), np.int64), np.zeros(B, np.int64), np.zeros((B, max_new_tokens), logits.dtype)
-    )
-    rows, running = np.arange(B), np.ones(B, dtype=bool)
-    for step in range(max_new_tokens):
-        log_p = sampling.log_probs(logits)
-        tokens = log_p.argmax(axis=-1) if rng is None else draw(log_p, rng.random(len(rows)))
-        live = rows[running]
-        out.ids[live, step] = tokens[running]
-        out.log_probs[live, step] = log_p[running, tokens[running]]
-        out.lengths[live] += 1
-        if on_token is not None:
-            on_token(live, tokens[running])
-        running &= tokens != eos_token_id
-        if step + 1 == max_new_tokens or not running.any():
-            break
-        if 2 * running.sum() <= len(rows):
-            past, rows, tokens, running = past.take(running), rows[running], tokens[running], running[running]
-        logits = advance(model, past, tokens)
-    n = int(out.lengths.max(initial=0))
-    return Continuations(out.ids[:, :n], out.lengths, out.log_probs[:, :n])
+    n, B = 0, len(logits)
+    ids, taken = np.zeros((B, max_new_tokens), np.int64), np.full((B, max_new_tokens), np.nan, logits.dtype)
+    reader, running, left, tokens = Reader(model, past), np.ones(B, dtype=bool), B, np.zeros(B, np.int64)
+    rows: slice | np.ndarray = slice(None)  # those in the batch
+    with np.errstate(over="ignore"):
+        while n < max_new_tokens and left:
+            if n:
+                if 2 * left <= len(tokens):
+                    reader, rows, tokens = reader.take(running), np.arange(B)[rows][running], tokens[running]
+                    running = running[running]
+                logits = reader(tokens)
+            tokens, log_p = _choose(logits, sampling, rng, log_probs)
+            ids[rows, n] = tokens
+            if log_p is not None:
+                taken[rows, n] = log_p[np.arange(len(tokens)), tokens]
+            if on_token is not None:
+                on_token(np.arange(B)[rows][running], tokens[running])
+            if eos_token_id is not None:
+                running &= tokens != eos_token_id
+                left = int(np.count_nonzero(running))
+            n += 1
+    if eos_token_id is None:
+        return Continuations(ids[:, :n], np.full(B, n), taken[:, :n])
+    ends = ids[:, :n] == eos_token_id
+    written = np.cumsum(ends, axis=1) == ends  # up to and including the first end
+    return Continuations(np.where(written, ids[:, :n], 0), written.sum(axis=1), np.where(written, taken[:, :n], 0))
+
+
+def _choose(
+    logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None, log_probs: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The next tokens (B,), and the log-probabilities (B, V) if they are wanted or needed."""
+    if rng is None:
+        return logits.real.argmax(axis=-1), sampling.log_probs(logits) if log_probs else None
+    log_p = sampling.log_probs(logits)
+    return draw(log_p, rng.random(len(logits))), log_p
 
 
 def score(
@@ -198,12 +236,12 @@ def generate(
     room = min(model.config.n_positions, prompts.shape[1] + max_new_tokens)
     past, logits = read(model, prompts, lengths, room=room)
     rng = np.random.default_rng(rng) if do_sample else None
-    new = sample(model, past, logits, max_new_tokens, sampling, eos_token_id, rng)
+    new = sample(model, past, logits, max_new_tokens, sampling, eos_token_id, rng, log_probs=False)
     if as_array is None:
         return [
             np.concatenate([prompt[:length], tokens[:count]])
             for prompt, length, tokens, count in zip(prompts, lengths, new.ids, new.lengths, strict=True)
         ]
-    ended = np.arange(new.ids.shape[1]) >= new.lengths[:, None]
-    tokens = np.where(ended, eos_token_id if eos_token_id is not None else 0, new.ids)
-    return np.concatenate([prompts, tokens], axis=1).reshape(*as_array.shape[:-1], -1)
+    if eos_token_id is not None:
+        new.ids[np.arange(new.ids.shape[1]) >= new.lengths[:, None]] = eos_token_id
+    return np.concatenate([prompts, new.ids], axis=1).reshape(*as_array.shape[:-1], -1)

@@ -16,6 +16,9 @@ class KeyValueCache:
     wrote lies at positions ≥ ``lengths[b]``, which no query may see and which the next real token overwrites. So a row
     never depends on its neighbours.
 
+    Keys lie one a *column*, (layers, B, H, D, capacity), values one a row, (layers, B, H, capacity, D): so of a single query, scores and
+    outputs are both sums of whole rows. In memory, of one sequence the heads of a position are neighbours: one product serves them all.
+
     Parameters
     ----------
     config : ModelConfig
@@ -29,15 +32,16 @@ class KeyValueCache:
     def __init__(self, config: ModelConfig, rows: int, dtype: np.dtype | type, capacity: int | None = None) -> None:
         layers, heads, D = config.key_value_shape
         capacity = config.n_positions if capacity is None else capacity
-        self.keys = np.zeros((layers, rows, heads, capacity, D), dtype)
-        self.values = np.zeros_like(self.keys)
+        self.keys = np.zeros((layers, rows, heads, D, capacity), dtype)
+        shape = (layers, rows, heads, capacity, D)
+        self.values = np.zeros(shape, dtype) if rows != 1 else np.zeros((layers, rows, capacity, heads, D), dtype).swapaxes(2, 3)
         self.ids = np.zeros((rows, capacity), dtype=np.int64)
         self.lengths = np.zeros(rows, dtype=np.int64)
 
     def take(self, rows: np.ndarray) -> KeyValueCache:
         """Return a copy that holds the given rows (repetitions allowed)."""
         copy = object.__new__(KeyValueCache)
-        copy.keys, copy.values = self.keys[:, rows], self.values[:, rows]
+        copy.keys, copy.values = self.keys[:, rows], _neighbours(self.values[:, rows])
         copy.ids, copy.lengths = self.ids[rows], self.lengths[rows]
         return copy
 
@@ -56,7 +60,7 @@ class KeyValueCache:
             return np.concatenate(arrays, axis=rows)
 
         copy = object.__new__(KeyValueCache)
-        copy.keys, copy.values, copy.ids = joined("keys", 1, 3), joined("values", 1, 3), joined("ids", 0, 1)
+        copy.keys, copy.values, copy.ids = joined("keys", 1, 4), _neighbours(joined("values", 1, 3)), joined("ids", 0, 1)
         copy.lengths = np.concatenate([cache.lengths for cache in caches])
         return copy
 
@@ -82,21 +86,26 @@ class KeyValueCache:
         end = (int(self.lengths.max()) if start is None else start) + T
 
         def write(k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            for store, new in ((self.keys[layer], k), (self.values[layer], v)):
+            for store, new in ((self.keys[layer].mT, k), (self.values[layer], v)):
                 if start is None:
                     store[np.arange(len(new))[:, None], :, self.lengths[:, None] + np.arange(T)] = new.swapaxes(1, 2)
                 else:
                     store[:, :, start:end] = new
-            return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+            return self.keys[layer, ..., :end].mT, self.values[layer, :, :, :end]
 
         return write
 
     def _common_length(self) -> int | None:
         """The length of all rows, if they are equally long."""
-        shortest = int(self.lengths.min(initial=self.lengths.max(initial=0)))
-        return shortest if shortest == self.lengths.max(initial=0) else None
+        first = int(self.lengths[0]) if len(self.lengths) else 0
+        return first if len(self.lengths) < 2 or bool((self.lengths == first).all()) else None
 
     def replace(self, rows: np.ndarray, other: KeyValueCache) -> None:
         """Overwrite the given rows with those of ``other``, which has the same capacity."""
         self.keys[:, rows], self.values[:, rows] = other.keys, other.values
         self.ids[rows], self.lengths[rows] = other.ids, other.lengths
+
+
+def _neighbours(values: np.ndarray) -> np.ndarray:
+    """The values, in memory as :class:`KeyValueCache` has them."""
+    return np.ascontiguousarray(values.swapaxes(2, 3)).swapaxes(2, 3) if values.shape[1] == 1 else values

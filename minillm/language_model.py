@@ -5,6 +5,7 @@ A model is a configuration, a parameter vector, and two functions: ids → logit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -153,6 +154,20 @@ class LanguageModel:
             If the model has no value head.
         """
         raise UserError("the model has no value head; make a GPT with GPTConfig(value_head=True)")
+
+    def token_step(self, past: KeyValueCache) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function that reads one more token of each row, shape (B,), into ``past`` and returns the logits (B, V) after it.
+
+        It is made once for many tokens. The next call may overwrite the logits; while it is in use nobody else may change ``past``,
+        which must have room for each token.
+        """
+
+        def step(tokens: np.ndarray) -> np.ndarray:
+            logits, _ = self.forward(tokens[:, None], past=past, keep=False)
+            past.lengths += 1
+            return logits[:, 0]
+
+        return step
 
     def generate(self, ids: Any, **options: Any) -> Any:
         """Continue each sequence of token ids; see :func:`minillm.decoding.generate` for the options."""

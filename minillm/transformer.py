@@ -17,6 +17,7 @@ Activations are kept as (B·T, C) matrices, so that each linear map is one matri
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from minillm.kv_cache import KeyValueCache
 from minillm.language_model import LanguageModel
 from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters, Pieces
+from minillm.token_step import TokenStep
+from minillm.token_weights import PLAIN_PARAMETERS, plain, token_weights
 
 VALUE = "v_head.summary.weight"
 
@@ -135,6 +138,15 @@ class GPT(LanguageModel):
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
         logits = np.dot(y, theta[self._head].T).reshape(*shape, -1)  # (2)
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
+
+    def token_step(self, past: KeyValueCache) -> Callable[[np.ndarray], np.ndarray]:
+        """See :meth:`minillm.language_model.LanguageModel.token_step`; of a real dtype and ε > 0 it is a :class:`TokenStep`."""
+        if np.iscomplexobj(past.values) or self.config.layer_norm_epsilon == 0:  # holomorphic, and a constant row is 0
+            return super().token_step(past)
+        weights = token_weights(self.parameters, self._head, self.config)
+        if self.parameters.vector.size <= PLAIN_PARAMETERS:
+            weights = plain(weights, self.config)
+        return TokenStep(weights, self.config, past)
 
     def values(self, cache: tuple) -> np.ndarray:
         r"""Return $V = y\,w^\top + b$ with y the last hidden state; see :meth:`minillm.language_model.LanguageModel.values`."""

@@ -5,7 +5,7 @@
 import numpy as np
 import pytest
 
-from minillm.decoding import Sampling, advance, generate, pad, read, sample, score
+from minillm.decoding import Reader, Sampling, generate, pad, read, sample, score
 from minillm.errors import UserError
 from minillm.kv_cache import KeyValueCache
 from minillm.ops import log_softmax
@@ -28,8 +28,9 @@ def test_cached_decoding_equals_the_full_forward_at_every_split(model, split):
     full, _ = model.forward(ids)
     past, logits = read(model, ids[:, :split], np.full(3, split))
     assert np.abs(logits - full[:, split - 1]).max() < 1e-12
+    reader = Reader(model, past)
     for t in range(split, 16):
-        assert np.abs(advance(model, past, ids[:, t]) - full[:, t]).max() < 1e-12
+        assert np.abs(reader(ids[:, t]) - full[:, t]).max() < 1e-12
     assert past.lengths.tolist() == [16] * 3
     assert (past.ids == ids).all()
 
@@ -72,9 +73,9 @@ def test_past_the_context_the_cache_equals_recomputation(random_model):
         model = random_model(n_positions=n_positions)
         ids = np.random.default_rng(0).integers(7, size=(2, 25))
         past, _ = read(model, ids[:, :1], np.array([1, 1]))
-        window = [list(row[:1]) for row in ids]
+        window, reader = [list(row[:1]) for row in ids], Reader(model, past)
         for t in range(1, 25):
-            logits = advance(model, past, ids[:, t])
+            logits = reader(ids[:, t])
             for b in range(2):
                 if len(window[b]) == n_positions:
                     window[b] = window[b][-max(1, n_positions // 2) :] if n_positions > 1 else []
@@ -84,7 +85,7 @@ def test_past_the_context_the_cache_equals_recomputation(random_model):
             fresh, _ = read(model, np.array(window), np.full(2, len(window[0])))
             n = len(window[0])
             assert past.lengths.tolist() == [n, n]
-            assert np.abs(past.keys[..., :n, :] - fresh.keys[..., :n, :]).max() < 1e-12
+            assert np.abs(past.keys[..., :n] - fresh.keys[..., :n]).max() < 1e-12
             assert np.abs(past.values[..., :n, :] - fresh.values[..., :n, :]).max() < 1e-12
 
 
@@ -92,7 +93,7 @@ def test_the_window_slides_for_full_rows_only(model):
     rng = np.random.default_rng(0)
     full, short = rng.integers(9, size=16), rng.integers(9, size=3)
     past, _ = read(model, *pad([full, short]))
-    logits = advance(model, past, np.array([4, 5]))
+    logits = Reader(model, past)(np.array([4, 5]))
     assert past.lengths.tolist() == [9, 4]
     assert np.abs(logits[0] - model.forward(np.append(full[-8:], 4))[0][-1]).max() < 1e-12
     assert np.abs(logits[1] - model.forward(np.append(short, 5))[0][-1]).max() < 1e-12
@@ -103,7 +104,7 @@ def test_a_cache_taken_apart_is_a_copy(model):
     before = past.keys.copy(), past.values.copy(), past.ids.copy(), past.lengths.copy()
     part = past.take(np.array([1, 1, 0]))
     assert part.ids[:, :2].tolist() == [[3, 4], [3, 4], [1, 2]]
-    advance(model, part, np.array([5, 6, 7]))
+    Reader(model, part)(np.array([5, 6, 7]))
     assert all((a == b).all() for a, b in zip(before, (past.keys, past.values, past.ids, past.lengths), strict=True))
 
 
@@ -155,6 +156,27 @@ def test_on_token_hears_every_token_once(model):
     past, logits = read(model, np.arange(5)[:, None], np.ones(5, int))
     new = sample(model, past, logits, 9, Sampling(), 3, np.random.default_rng(1), on_token)
     assert heard == [row[:n].tolist() for row, n in zip(new.ids, new.lengths, strict=True)]
+
+
+def test_an_activation_that_vanishes_is_no_warning(random_model):
+    model = random_model(dtype=np.float32)
+    model.parameters["h.0.mlp.c_fc.bias"][...] = -40
+    assert generate(model, [[1, 2], [3]], 3)[1].shape == (4,)
+
+
+def test_log_probs_are_left_out_only_where_they_are_not_asked_for(model):
+    def continued(**options):
+        past, logits = read(model, np.arange(4)[:, None], np.ones(4, int))
+        return sample(model, past, logits, 5, Sampling(temperature=0.5), 3, None, **options)
+
+    with_them, without = continued(), continued(log_probs=False)
+    assert (with_them.ids == without.ids).all()
+    assert (with_them.lengths == without.lengths).all()
+    written = np.arange(with_them.ids.shape[1]) < with_them.lengths[:, None]
+    assert np.isnan(without.log_probs[written]).all()
+    z, _ = model.forward(np.concatenate([np.arange(4)[:, None], with_them.ids], axis=1))
+    expected = np.take_along_axis(Sampling(temperature=0.5).log_probs(z[:, :-1]), with_them.ids[:, :, None], axis=2)[..., 0]
+    np.testing.assert_allclose(with_them.log_probs, np.where(written, expected, 0), rtol=1e-11, atol=1e-12)
 
 
 def test_generate_by_seed_repeats_and_options_matter(model):

@@ -54,7 +54,7 @@ def test_cached_decoding_equals_the_full_forward_at_every_split(split):
     model = random_llama()
     full, _ = model.forward(IDS, keep=False)
     past = KeyValueCache(model.config, 2, np.float64)
-    assert past.keys.shape == (2, 2, 2, 8, 4)  # two key heads, not four
+    assert past.values.shape == (2, 2, 2, 8, 4)  # two key heads, not four
     first, _ = model.forward(IDS[:, :split], past=past, keep=False)
     past.lengths = past.lengths + split
     second, _ = model.forward(IDS[:, split:], past=past, keep=False)
@@ -159,7 +159,7 @@ def test_exact_J_and_its_gradient_in_an_environment_with_a_table(derivative):
 def test_read_keeps_room_for_the_positions_asked_for():
     model = random_llama()
     past, _ = read(model, IDS, np.array([5, 3]), room=6)
-    assert past.keys.shape[3] == 6
+    assert past.values.shape[3] == 6
     assert past.lengths.tolist() == [5, 3]
 
 
