@@ -1,6 +1,6 @@
 r"""The weights that :mod:`minillm.token_step` multiplies with: views of θ, or of a small model the same function in fewer operations.
 
-A weight $W$ and its bias $b$ are neighbours in θ, so $\binom Wb$ is a view, and $(y\;1)\binom Wb = yW + b$ is one product.
+A weight $W$ and its bias $b$ are neighbours in θ, so $\begin{pmatrix}W\\b\end{pmatrix}$ is a view, and $(y\;1)\begin{pmatrix}W\\b\end{pmatrix} = yW + b$ is one product.
 
 **A plain model.** Other parameters give the same function of the tokens, and then a normalisation is nothing but a division by the
 deviation. Three identities, in the notation of :mod:`minillm.token_step`:
