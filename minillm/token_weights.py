@@ -1,16 +1,18 @@
 r"""The weights that :mod:`minillm.token_step` multiplies with: views of θ, or of a small model the same function in fewer operations.
 
-A weight $W$ and its bias $b$ are neighbours in θ, so $\begin{pmatrix}W\\b\end{pmatrix}$ is a view, and $(y\;1)\begin{pmatrix}W\\b\end{pmatrix} = yW + b$ is one product.
+A weight $W$ and its bias $b$ are neighbours in θ, so one below the other is a view, and an affine map is one product:
+
+$$(y\;1)\begin{pmatrix}W\\b\end{pmatrix} = yW + b \tag{1}$$
 
 **A plain model.** Other parameters give the same function of the tokens, and then a normalisation is nothing but a division by the
 deviation. Three identities, in the notation of :mod:`minillm.token_step`:
 
-$$\mathrm{LN}(h + a\mathbf 1) = \mathrm{LN}(h) \tag{1}$$
+$$\mathrm{LN}(h + a\mathbf 1) = \mathrm{LN}(h) \tag{2}$$
 
 so everything that is added to the stream h may be centred first, $W \to W - \tfrac1C W\mathbf 1\mathbf 1^\top$ and b likewise: then
 $\mu = 0$ (the stream is read by normalisations only);
 
-$$(\gamma\circ\hat x + \beta)W + b = \hat x\,(\operatorname{diag}(\gamma)W) + (\beta W + b) \tag{2}$$
+$$(\gamma\circ\hat x + \beta)W + b = \hat x\,(\operatorname{diag}(\gamma)W) + (\beta W + b) \tag{3}$$
 
 so gain and shift are constants of the map that reads them, the head too; and $f/\sqrt D$ is one of the columns that make queries. (Elhage et
 al. 2021, "A Mathematical Framework for Transformer Circuits", notes on LayerNorm.) It costs a copy of θ, which a small model earns back
@@ -90,13 +92,13 @@ def _folded(ln: Any, affine: np.ndarray) -> np.ndarray:
     gain, shift = ln
     folded = np.empty(affine.shape, affine.dtype)
     np.multiply(affine[:-1], gain[:, None], folded[:-1])
-    np.add(affine[-1], shift.dot(affine[:-1]), folded[-1])  # (2)
+    np.add(affine[-1], shift.dot(affine[:-1]), folded[-1])  # (3)
     return folded
 
 
 def _centred(added: np.ndarray) -> np.ndarray:
     C = added.shape[1]
-    return added - added.dot(repeated(1 / C, C, added.dtype))[:, None]  # (1)
+    return added - added.dot(repeated(1 / C, C, added.dtype))[:, None]  # (2)
 
 
 def _scale(config: GPTConfig, layer: int) -> float:
