@@ -64,7 +64,7 @@ def token_weights(theta: Parameters, head: str, config: GPTConfig) -> TokenWeigh
 
     def affine(name: str) -> np.ndarray:
         weight, bias = theta.slices[name + ".weight"], theta.slices[name + ".bias"]
-        return theta.vector[weight.start : bias.stop].reshape(-1, bias.stop - bias.start)
+        return theta.vector[weight.start : bias.stop].reshape(-1, bias.stop - bias.start)  # (1)
 
     layers = []
     for layer in range(config.n_layer):
