@@ -158,8 +158,8 @@ class LanguageModel:
     def token_step(self, past: KeyValueCache) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function that reads one more token of each row, shape (B,), into ``past`` and returns the logits (B, V) after it.
 
-        It is made once for many tokens. The next call may overwrite the logits; while it is in use nobody else may change ``past``,
-        which must have room for each token.
+        It is made once for many tokens. The next call may overwrite the logits; while it is in use nobody else may change the parameters or
+        ``past``, which must have room for each token. Call it under ``np.errstate(over="ignore")``: an exponential may become infinite.
         """
 
         def step(tokens: np.ndarray) -> np.ndarray:

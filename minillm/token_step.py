@@ -52,7 +52,7 @@ largest: Any = np.maximum.reduce
 class TokenStep:
     """A function that reads one more token of each row into ``past`` and returns the logits after it.
 
-    An exponential in it may overflow to infinity, which is right: call it under ``np.errstate(over="ignore")``.
+    An exponential of the activation may overflow to infinity, which is right there: call it under ``np.errstate(over="ignore")``.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class TokenStep:
 
 
 class _Normalise:
-    """(2), to ``out``; without gain and shift the mean of h is known to be 0."""
+    """(2), to ``out``; the weights of a plain model leave neither a mean nor gain and shift (``ln`` None)."""
 
     def __init__(self, rows: tuple[int, ...], C: int, eps: float, dtype: np.dtype) -> None:
         one = (1,) if rows else ()
@@ -148,7 +148,7 @@ class _Attend:
             self.bound = np.where(np.arange(capacity) < past.lengths[:, None, None, None], np.inf, -np.inf).astype(dtype)
 
     def place(self, tokens: np.ndarray, wpe: np.ndarray) -> np.ndarray:
-        """Make the next places in the cache those of the tokens, and return what is known of the places: rows of ``wpe``."""
+        """Write the tokens into the cache, behind those before; return $W_{pe}[t]$, one row of it if they all stand at the same t."""
         past, t = self.past, self.length
         self.length = t + 1
         if self.bound is None:
@@ -180,11 +180,11 @@ class _Attend:
 
 
 class _AttendAlone:
-    """(3) to (5) for one row: from ``qkv`` (3·C,) to ``out`` (C,).
+    r"""(3) to (5) for one row: from ``qkv`` (3·C,) to ``out`` (C,), all heads in two products.
 
-    All heads in two products, with blocks $q_h$ on the diagonal of a matrix that is zero elsewhere: the products of a head's q with the
-    keys of another are multiplied by 0, those of its weights with values of another are left out. This is H times the operations
-    and, being two products and not 2·H, the shorter time.
+    The queries stand on the diagonal of a matrix of blocks, $\operatorname{diag}(q_1 \dots q_H)$, that is 0 elsewhere: times the keys of
+    all heads it gives the scores (H, n). Their exponentials times the values of all heads give blocks too, and those on the diagonal
+    count. This is H times the operations and, being two products and not 2·H, takes less time.
     """
 
     def __init__(self, qkv: np.ndarray, out: np.ndarray, config: GPTConfig, past: KeyValueCache) -> None:
