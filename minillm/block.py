@@ -129,7 +129,7 @@ def block(
     act, act_backward = activation(config.activation_function)
     picked = None
     resid_pdrop, attn_pdrop = (config.resid_pdrop, config.attn_pdrop) if rng is not None else (0.0, 0.0)
-    x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps)
+    x, ln_1 = layernorm(h, theta[name + "ln_1.weight"], theta[name + "ln_1.bias"], eps, keep)
     qkv, (_, c_attn) = linear(x, theta[name + "attn.c_attn.weight"], theta[name + "attn.c_attn.bias"])
     q, k, v = qkv.reshape(B, T, 3, config.n_head, -1).transpose(2, 0, 3, 1, 4)  # each (B, H, T, D)
     if factor != 1:
@@ -144,7 +144,7 @@ def block(
     o, attn_proj = linear(merged.reshape(h.shape), theta[name + "attn.c_proj.weight"], theta[name + "attn.c_proj.bias"])
     o, o_drop = dropout(o, resid_pdrop, rng=rng)
     a = np.add(h, o, out=o)  # (1)
-    x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps)
+    x, ln_2 = layernorm(a, theta[name + "ln_2.weight"], theta[name + "ln_2.bias"], eps, keep)
     u, (_, c_fc) = linear(x, theta[name + "mlp.c_fc.weight"], theta[name + "mlp.c_fc.bias"])
     g, bent = act(u, keep)
     m, mlp_proj = linear(g, theta[name + "mlp.c_proj.weight"], theta[name + "mlp.c_proj.bias"])

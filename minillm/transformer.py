@@ -135,7 +135,7 @@ class GPT(LanguageModel):
             last = at if layer == config.n_layer - 1 else None
             h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep, rng)
             blocks.append(kept)
-        y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon)
+        y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon, keep)
         logits = np.dot(y, theta[self._head].T).reshape(*shape, -1)  # (2)
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 

@@ -49,8 +49,8 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
         for rows in row_blocks(*x.shape):
             u, out = x[rows], y[rows]
             clipped = np.clip(u, low, high, out)
-            square = np.multiply(clipped, clipped, None if derivative is None else derivative[rows])
-            s = square * cubic
+            square = clipped * clipped if derivative is None else np.multiply(clipped, clipped, derivative[rows])
+            s = np.multiply(square, cubic, square if derivative is None else None)
             s -= slope
             s *= clipped  # −2u
             np.exp(s, s)

@@ -26,12 +26,14 @@ by their first entry before averaging, so that a constant row is *exactly* zero 
 Cost: a few passes over the row in each direction. Kept for the backward: $\hat x$ (N, C) and $r$ (N, 1).
 """
 
+from typing import Any
+
 import numpy as np
 
 from minillm.ops.blocks import constants, repeated, row_blocks
 
 
-def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, tuple]:
+def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float, keep: bool = True) -> tuple[np.ndarray, Any]:
     r"""Return $\gamma\,(x-\mu)\,/\sqrt{\operatorname{var}(x)+\epsilon} + \beta$, row by row, the variance being the biased one.
 
     Parameters
@@ -40,20 +42,23 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
     weight, bias : ndarray of shape (C,)
         The gain $\gamma$ and the shift $\beta$.
     eps : float, at least 0
+    keep : bool
+        Whether what the backward needs is kept; else ``cache`` is None.
 
     Returns
     -------
     y : ndarray of shape (N, C)
-    cache : tuple for :func:`layernorm_backward`
+    cache : tuple for :func:`layernorm_backward`, or None
     """
     N, C = x.shape
     mean_of, (one, small) = repeated(1 / C, C, x.dtype), constants(x.dtype, 1, eps)
-    y, x_hat, rstd = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
+    y, rstd = np.empty_like(x), np.empty((N, 1), x.dtype)
+    x_hat = np.empty_like(x) if keep else y
     for rows in row_blocks(N, C):
         normal, out, r = x_hat[rows], y[rows], rstd[rows]
         np.subtract(x[rows], x[rows, :1], normal)
         normal -= np.dot(normal, mean_of)[:, None]  # (1) x − μ
-        variance = np.dot(np.multiply(normal, normal, out), mean_of)
+        variance = np.dot(np.multiply(normal, normal, out if keep else None), mean_of)
         variance += small
         if eps == 0:
             variance[variance == 0] = np.inf  # a constant row: r = 0
@@ -61,7 +66,7 @@ def layernorm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -
         normal *= r  # (3) x̂
         np.multiply(normal, weight, out)
         out += bias  # (3) y
-    return y, (x_hat, rstd, weight, bias)
+    return y, (x_hat, rstd, weight, bias) if keep else None
 
 
 def layernorm_again(cache: tuple) -> np.ndarray:

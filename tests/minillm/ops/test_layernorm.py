@@ -147,3 +147,12 @@ def test_the_output_is_made_again_from_the_cache_with_the_same_bits(dtype):
     x, weight, bias = (rng.normal(size=size).astype(dtype) for size in ((9, 5), 5, 5))
     y, cache = layernorm(x, weight, bias, EPS)
     assert (layernorm_again(cache) == y).all()
+
+
+@pytest.mark.parametrize("eps", [0.0, EPS])
+def test_without_a_cache_the_output_has_the_same_bits(eps):
+    x, weight, bias = np.random.default_rng(0).normal(size=(3, 6, 6))
+    x[2] = 7
+    y, cache = layernorm(x, weight[0], bias[0], eps, False)
+    assert cache is None
+    assert (y == layernorm(x, weight[0], bias[0], eps)[0]).all()
