@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from minillm import threads
 from minillm.errors import NonFiniteError, UserError
 from minillm.optimizers import SGD, AdamW, clip_by_global_norm, decay_groups, require_finite, require_finite_update, warmup_cosine
 from minillm.parameters import Parameters
@@ -214,3 +215,18 @@ def test_each_parameter_is_in_exactly_one_decay_group_and_matrices_decay():
 def test_a_parameter_that_is_neither_matrix_nor_vector_is_not_passed_over():
     with pytest.raises(AssertionError, match="in no group"):
         decay_groups(Parameters(SHAPES | {"temperature": ()}))
+
+
+def test_the_number_of_cores_changes_no_bit(monkeypatch):
+    rng = np.random.default_rng(0)
+    size = threads.MANY_NUMBERS + 3
+    start, g = rng.normal(size=(2, size)).astype(np.float32)
+    results = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(threads, "_cores", lambda cores=cores: cores)
+        parameters = Parameters({"w": (size, 1)}, start.copy())
+        optimizer = AdamW(parameters)
+        optimizer.step(g)
+        optimizer.step(g)
+        results.append(parameters.vector.tobytes())
+    assert len(set(results)) == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minillm.config import GPTConfig
-from minillm.parameters import Parameters
+from minillm.parameters import Parameters, Pieces
 from minillm.transformer import GPT
 
 SHAPES = {"a.weight": (2, 3), "a.bias": (3,), "b": ()}
@@ -90,3 +90,15 @@ def test_astype_copies_and_from_vector_views(random_model):
     assert (model.parameters["ln_f.bias"] != 9).all()
     GPT.from_vector(model.config, model.parameters.vector).parameters["ln_f.bias"][...] = 9
     assert (model.parameters["ln_f.bias"] == 9).all()
+
+
+def test_pieces_make_up_the_vector_and_what_was_not_asked_for_is_zero():
+    layout = Parameters({"a": (2, 2), "b": (3,), "c": (1,)}, dtype=np.float32)
+    pieces = Pieces(layout)
+    assert not pieces
+    pieces["b"][...] = [1, 2, 3]
+    pieces["b"] += 1
+    assert list(pieces) == ["b"]
+    vector = pieces.vector()
+    assert vector.dtype == np.float32
+    assert vector.tolist() == [0, 0, 0, 0, 2, 3, 4, 0]

@@ -48,3 +48,18 @@ def test_blas_is_held_to_one_thread_and_set_back():
     finally:
         put(before)
     assert threading.active_count() >= 1
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+@pytest.mark.parametrize("size", [0, 5, threads.MANY_NUMBERS, threads.MANY_NUMBERS + 7])
+def test_parts_are_all_numbers_each_once(monkeypatch, cores, size):
+    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    seen, parts = np.zeros(size, dtype=np.int64), []
+
+    def work(part):
+        parts.append(part)
+        seen[part] += 1
+
+    threads.in_parts(work, size)
+    assert (seen == 1).all()
+    assert len(parts) == (cores if size >= threads.MANY_NUMBERS else 1)
