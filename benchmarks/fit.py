@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.report import show
 from benchmarks.rounds import Row, absent, present, repeat, row
 from minillm.corpus import random_blocks
+from minillm.evaluation import EVALUATED_TOKENS
 from minillm.fit_config import FitConfig
 from minillm.objectives import IGNORE
 from minillm.optimizers import warmup_cosine
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 PEER, MOST_ROUNDS = "torch eager", 5
 CLOSE_STEPS = 50  # over these the two curves must agree to CLOSE
 CLOSE = 1e-3
-PEER_TOKENS = 2048  # of one forward pass in the peer's evaluation
 Curve = tuple[float, np.ndarray, float]  # seconds, loss of each step, last validation loss
 
 
@@ -82,7 +82,7 @@ def _evaluate(peer: TorchGPT, run: TextRun, whole: bool = False) -> float:
     import torch
 
     inputs, targets = run.validation if whole else run.probe
-    size, total = PEER_TOKENS // inputs.shape[1], 0.0
+    size, total = EVALUATED_TOKENS // inputs.shape[1], 0.0
     for start in range(0, len(inputs), size):
         with torch.no_grad():
             logits, _ = peer(torch.from_numpy(inputs[start : start + size]))

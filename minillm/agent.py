@@ -89,6 +89,7 @@ class LLMAgent:
         memory, rows, spelled = Memory(self.model), dict[str, int](), dict[bytes, str]()
 
         def act(states: np.ndarray) -> Choice:
+            """See :meth:`act`; only states that were not met before are read."""
             new = [state for state in np.unique(states).tolist() if state not in rows]
             if new:
                 rows.update(zip(new, range(len(rows), len(rows) + len(new)), strict=True))

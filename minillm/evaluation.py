@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minillm.gradients import default_parts
@@ -15,7 +17,7 @@ EVALUATED_TOKENS = 2048  # of one forward pass, at most
 def token_losses(model: LanguageModel, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     r"""Return $-\log p$ of each target (n, T) in nats, float64; 0 where it is ``IGNORE``. No dropout, no random numbers."""
     n, T = inputs.shape
-    rows = max(1, min(EVALUATED_TOKENS // T, -(-n // default_parts(model, inputs))))
+    rows = max(1, min(EVALUATED_TOKENS // T, math.ceil(n / default_parts(model, inputs))))
 
     def losses(start: int) -> np.ndarray:
         logits, _ = model.forward(inputs[start : start + rows], keep=False)

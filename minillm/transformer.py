@@ -115,18 +115,13 @@ class GPT(LanguageModel):
         """See :meth:`minillm.language_model.LanguageModel.forward`."""
         ids = np.asarray(ids)
         shape = ids.shape if at is None else at.shape
-        from_0 = positions is None and past is None
         ids, positions, visible = self._context(ids, at, positions, visible, past)
         theta, config = self.parameters, self.config
         B, T = ids.shape
         h, tokens = embedding(ids.reshape(-1), theta["wte.weight"])
-        places = None
-        if from_0:
-            stream = h.reshape(B, T, config.n_embd)  # a view
-            stream += theta["wpe.weight"][:T]  # (1)
-        else:
-            p, places = embedding(np.broadcast_to(positions, (B, T)).reshape(-1), theta["wpe.weight"])
-            h += p  # (1)
+        p, places = embedding(positions.reshape(-1), theta["wpe.weight"])
+        stream = h.reshape(B, T, config.n_embd)  # a view
+        stream += p.reshape(*positions.shape, config.n_embd)  # (1)
         rng = None if rng is None else np.random.default_rng(rng)
         h, dropped = dropout(h, 0.0 if rng is None else config.embd_pdrop, rng=rng)
         blocks = []
@@ -171,11 +166,8 @@ class GPT(LanguageModel):
         for layer in reversed(range(self.config.n_layer)):
             dh = block_backward(dh, blocks.pop() if use_up else blocks[layer], gradient, layer, (B, T))
         dh = dropout_backward(dh, dropped)
-        if places is None:  # one p for all rows: it collects from all
-            np.add.reduce(dh.reshape(B, T, -1), axis=0, out=gradient["wpe.weight"][:T])
-            gradient["wpe.weight"][T:] = 0
-        else:
-            gradient["wpe.weight"][...] = embedding_backward(dh, places)
+        dp = dh.reshape(B, T, -1).sum(axis=0) if len(places[0]) == T else dh  # one p for all rows: it collects from all
+        gradient["wpe.weight"] = embedding_backward(dp, places)
         dwte = embedding_backward(dh, tokens)
         if self.config.tie_word_embeddings:
             dwte += gradient["wte.weight"]  # (3)

@@ -19,7 +19,7 @@ A row of zeros with $\epsilon = 0$ has $r = 0$ by rule, hence output and gradien
 
 import numpy as np
 
-from minillm.ops.blocks import row_blocks
+from minillm.ops.blocks import repeated, row_blocks
 
 
 def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> tuple[np.ndarray, tuple]:
@@ -38,7 +38,7 @@ def rmsnorm(x: np.ndarray, weight: np.ndarray, eps: float) -> tuple[np.ndarray, 
     cache : tuple for :func:`rmsnorm_backward`
     """
     N, C = x.shape
-    mean_of = np.full(C, 1 / C, x.dtype)
+    mean_of = repeated(1 / C, C, x.dtype)
     y, x_hat, rrms = np.empty_like(x), np.empty_like(x), np.empty((N, 1), x.dtype)
     for rows in row_blocks(N, C):
         mean_square = np.multiply(x[rows], x[rows], out=y[rows]) @ mean_of + eps
@@ -53,11 +53,11 @@ def rmsnorm_backward(dy: np.ndarray, cache: tuple) -> tuple[np.ndarray, np.ndarr
     """Return ``(dx, dweight)`` for the upstream gradient ``dy`` of shape (N, C)."""
     x_hat, rrms, weight = cache
     N, C = dy.shape
-    mean_of = np.full(C, 1 / C, dy.dtype)
+    mean_of = repeated(1 / C, C, dy.dtype)
     dx, dweight = np.empty_like(dy), np.zeros_like(weight)
     for rows in row_blocks(N, C):
         product = np.multiply(dy[rows], x_hat[rows], out=dx[rows])
-        dweight += np.ones(len(product), dy.dtype) @ product  # (3) γ̄ = Σₙ ȳ·x̂
+        dweight += repeated(1, len(product), dy.dtype) @ product  # (3) γ̄ = Σₙ ȳ·x̂
         mean_gx = product @ (weight * mean_of)  # (1/C) Σⱼ gⱼ·x̂ⱼ
         d = np.multiply(x_hat[rows], -mean_gx[:, None], out=dx[rows])
         d += dy[rows] * weight
