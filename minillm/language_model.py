@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from minillm.kv_cache import KeyValueCache
 
 
+SMALL_VOCABULARY = 512
+
+
 class ModelConfig(Protocol):
     """What is asked of a configuration.
 
@@ -208,3 +211,14 @@ class LanguageModel:
                 f"id {ids[row, column]} at row {row}, position {column} is outside of vocab_size = {self.config.vocab_size}"
             )
         return ids
+
+
+def next_token_logits(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    r"""Return $z = yW^\top$ (N, V) of the last states y (N, C) and the head W (V, C), in memory as :func:`long_columns` says."""
+    return np.dot(weight, y.T).T if long_columns(len(y), len(weight)) else np.dot(y, weight.T)
+
+
+def long_columns(tokens: int, vocabulary: int) -> bool:
+    """Whether the columns of logits (N, V) lie in one piece, not the rows: what a softmax does to each row of a small vocabulary is
+    then done to few long columns."""
+    return vocabulary < min(tokens, SMALL_VOCABULARY)

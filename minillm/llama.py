@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from minillm.kv_cache import KeyValueCache
-from minillm.language_model import LanguageModel
+from minillm.language_model import LanguageModel, next_token_logits
 from minillm.llama_block import llama_block, llama_block_backward
 from minillm.llama_config import EMBEDDING, LlamaConfig
 from minillm.ops import embedding, embedding_backward, rmsnorm, rmsnorm_backward
@@ -107,7 +107,7 @@ class Llama(LanguageModel):
             h, kept = llama_block(h, theta, layer, config, (B, T), tables, visible, last, remember, keep)
             blocks.append(kept)
         y, final = rmsnorm(h, theta["model.norm.weight"], config.rms_norm_eps)
-        logits = (y @ theta[config.head].T).reshape(*shape, -1)  # (1)
+        logits = next_token_logits(y, theta[config.head]).reshape(*shape, -1)  # (1)
         return logits, (tokens, blocks, y, final, (B, T)) if keep else ()
 
     def backward(

@@ -81,8 +81,8 @@ def weighted_log_likelihood(
     """
     taken, index = _checked(logits, targets)
     log_p = sampling.log_probs(logits)
-    places = index + np.arange(0, log_p.size, log_p.shape[-1]).reshape(index.shape)  # of the targets, in the flat arrays
-    ell = log_p.reshape(-1)[places]
+    chosen = (*np.indices(index.shape, sparse=True), index)  # the targets' entries
+    ell = log_p[chosen]
     if sampling != PLAIN:
         taken &= ell.real > -np.inf
     c = np.where(taken, coefficients, 0).astype(log_p.dtype)
@@ -90,8 +90,7 @@ def weighted_log_likelihood(
     dlogits = np.exp(log_p)
     dlogits *= -c[..., None]  # (1) −c·p
     dlogits[~taken] = 0  # selected, not multiplied: a logit there need not even be finite
-    flat = dlogits.reshape(-1)  # a view
-    flat[places] += c  # (1) c·onehot
+    dlogits[chosen] += c  # (1) c·onehot
     return value, sampling.temperature_backward(dlogits)
 
 

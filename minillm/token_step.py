@@ -10,7 +10,7 @@ $$y = \gamma\,\frac{h-\mu}{\sqrt{\sigma^2+\epsilon}} + \beta \tag{2}$$
 
 $$(q\;k\;v) = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad k \to K_t,\; v \to V_t \tag{3}$$
 
-$$s_j = \frac{f}{\sqrt D}\,q\cdot K_j, \qquad e_j = e^{s_j-\max_i s_i} \tag{4}$$
+$$s_j = \frac{f}{\sqrt D}\,q\cdot K_j, \qquad e_j = e^{s_j} \text{ or, shifted, } e^{s_j-\max_i s_i} \tag{4}$$
 
 $$o = \Big(\sum_{j\le t} e_j V_j\Big)\Big/\sum_{j\le t} e_j \tag{5}$$
 
@@ -39,6 +39,8 @@ from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
 
 from minillm.block import activation
 from minillm.config import GPTConfig
+from minillm.language_model import long_columns
+from minillm.ops.attention import within_reach
 from minillm.ops.blocks import BLOCK_ELEMENTS, constants
 from minillm.ops.gelu import CUBIC, SLOPE
 from minillm.token_weights import Pair, TokenWeights
@@ -67,12 +69,18 @@ class TokenStep:
     def __init__(self, weights: TokenWeights, config: GPTConfig, past: KeyValueCache) -> None:
         B, C, M, V, dtype = len(past.ids), config.n_embd, config.inner, config.vocab_size, weights.wte.dtype
         rows = () if B == 1 else (B,)
-        self.weights, self.h, self.added, self.logits = weights, *(np.empty((*rows, n), dtype) for n in (C, C, V))
+        self.weights, self.h, self.added = weights, *(np.empty((*rows, C), dtype) for _ in range(2))
         self.y_1, self.g_1 = (np.ones((*rows, n + 1), dtype) for n in (C, M))
         self.y = self.y_1[..., :C]
-        self.final = self.y_1 if weights.ln_f is None else self.y
+        final = self.y_1 if weights.ln_f is None else self.y
         self.qkv, self.u = (np.empty((*rows, n), dtype) for n in (3 * C, M))
-        self.h_rows, self.logits_rows = self.h.reshape(B, C), self.logits.reshape(B, V)
+        self.h_rows = self.h.reshape(B, C)
+        if long_columns(B, V):
+            self.last = weights.head.T, final.T, np.empty((V, B), dtype)
+            self.logits = self.last[2].T
+        else:
+            self.last = final, weights.head, np.empty((*rows, V), dtype)
+            self.logits = self.last[2].reshape(B, V)
         self.normalise = _Normalise(rows, C, config.layer_norm_epsilon, dtype)
         self.attend = (_Attend if rows else _AttendAlone)(self.qkv, self.y, config, past)
         self.bend = _activation(config.activation_function, self.u, self.g_1[..., :M])
@@ -94,8 +102,9 @@ class TokenStep:
             g_1.dot(mlp_proj, added)
             add(h, added, h)  # (7)
         normalise(h, weights.ln_f, y)
-        self.final.dot(weights.head, self.logits)  # (8)
-        return self.logits_rows
+        a, b, product = self.last
+        a.dot(b, product)  # (8)
+        return self.logits
 
 
 class _Normalise:
@@ -170,10 +179,11 @@ class _Attend:
         if scale is not None:
             q = multiply(q, scale, self.q)
         scores = matmul(q[:, :, None], keys[..., :n])
+        far = not within_reach(scores)
         if self.bound is not None:
             fmin(scores, self.bound[..., :n], scores)
         s = scores.reshape(len(self.top), n)
-        _exponentials(s, self.top)  # (4)
+        _exponentials(s, self.top, far)  # (4)
         matmul(scores, values[:, :, :n], self.o[:, :, None])
         s.dot(self.ones[:n], self.total_rows)
         divide(self.o, self.total, self.out)  # (5)
@@ -215,15 +225,16 @@ class _AttendAlone:
         else:
             self.q[...] = q
         s = self.all_q.dot(keys[:, :n])
-        _exponentials(s, self.top)  # (4)
+        _exponentials(s, self.top, True)  # (4), of few rows: a shift is cheaper than to ask whether it is needed
         s.dot(values[:n], self.all_o)
         s.dot(self.ones[:n], self.total)
         divide(self.o, self.total, self.out)  # (5)
 
 
-def _exponentials(s: np.ndarray, top: np.ndarray) -> None:
-    largest(s, 1, None, top, True)
-    subtract(s, top, s)
+def _exponentials(s: np.ndarray, top: np.ndarray, far: bool) -> None:
+    if far:
+        largest(s, 1, None, top, True)
+        subtract(s, top, s)
     exp(s, s)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from minillm.block import block, block_backward
 from minillm.config import GPTConfig
 from minillm.kv_cache import KeyValueCache
-from minillm.language_model import LanguageModel
+from minillm.language_model import LanguageModel, next_token_logits
 from minillm.ops import dropout, dropout_backward, embedding, embedding_backward, layernorm, layernorm_backward
 from minillm.parameters import Parameters, Pieces
 from minillm.token_step import TokenStep
@@ -131,7 +131,7 @@ class GPT(LanguageModel):
             h, kept = block(h, theta, layer, config, (B, T), visible, last, remember, keep, rng)
             blocks.append(kept)
         y, final = layernorm(h, theta["ln_f.weight"], theta["ln_f.bias"], config.layer_norm_epsilon, keep)
-        logits = np.dot(y, theta[self._head].T).reshape(*shape, -1)  # (2)
+        logits = next_token_logits(y, theta[self._head]).reshape(*shape, -1)  # (2)
         return logits, (tokens, places, blocks, y, final, (B, T), dropped) if keep else ()
 
     def token_step(self, past: KeyValueCache) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,8 +9,9 @@ $$P_{tj} = \frac{e^{S_{tj}}}{\sum_k e^{S_{tk}}} \tag{2}$$
 $$O = PV \tag{3}$$
 
 The mask comes *after* the scaling and by selection: whatever a hidden score was, its weight is exactly zero, and nothing is ever
-multiplied with $-\infty$ (in complex numbers $c\cdot(-\infty)$ has a NaN in it). The scores are shifted by the largest visible one (its
-real part), which cancels in the quotient. A row that sees nothing has the output zero and passes no gradient.
+multiplied with $-\infty$ (in complex numbers $c\cdot(-\infty)$ has a NaN in it). Where a score is beyond ``REACH``, so that its exponential
+could be too large or too small, the scores of a row are shifted by the largest visible one (its real part); a shift cancels in the
+quotient, and to look at all scores once is cheaper than to shift each. A row that sees nothing has the output zero and passes no gradient.
 
 Backward, from the last line to the first. $O = PV$ is a product:
 
@@ -56,6 +57,7 @@ import numpy as np
 from minillm.ops.blocks import constants
 
 QUERIES = 64
+REACH = 30.0
 
 
 def attention(
@@ -92,9 +94,10 @@ def attention(
     for rows, keys, new, bound in steps:
         p = _in_rows(k[:, :, keys], q[:, :, rows])
         p *= c
-        some = p[:, :, new]
+        far, some = not within_reach(p), p[:, :, new]
         np.fmin(some, bound, some)  # (1) −∞ where hidden, NaN or not
-        p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
+        if far:
+            p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
         np.exp(p, p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
         np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
@@ -122,6 +125,12 @@ def attention_backward(
         np.matmul(ds.mT, k[:, :, keys], out=dq[:, :, rows])  # (8) Q̄
         put = _add
     return dq, dk, dv
+
+
+def within_reach(scores: np.ndarray) -> bool:
+    """Whether all real parts are numbers between −``REACH`` and ``REACH``: their exponentials then need no shift."""
+    real = scores.real
+    return bool(np.maximum.reduce(real, None, initial=0) < REACH and np.minimum.reduce(real, None, initial=0) > -REACH)
 
 
 def attention_weights(cache: tuple) -> np.ndarray:

@@ -144,6 +144,18 @@ def test_token_losses_4_and_1_1_1_average_to_1_75():
     assert cross_entropy(logits, targets)[0] == pytest.approx(1.75, rel=1e-14)
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_the_order_of_the_axes_in_memory_changes_nothing(axes):
+    logits, targets, rng = batch()
+    c = rng.normal(size=targets.shape)
+    moved = np.ascontiguousarray(logits.transpose(axes)).transpose(np.argsort(axes))
+    value, dlogits = weighted_log_likelihood(moved, targets, c)
+    expected, expected_dlogits = weighted_log_likelihood(logits, targets, c)
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(dlogits, expected_dlogits, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(token_log_probs(moved, targets), token_log_probs(logits, targets), rtol=1e-14)
+
+
 @given(st.integers(0, 10**6))
 def test_gradients_equal_the_complex_step(gradient_of, seed):
     logits, targets, rng = batch(seed, T=3, V=3)
