@@ -55,9 +55,9 @@ def gelu_new(x: np.ndarray, keep: bool = True) -> tuple[np.ndarray, np.ndarray |
             s *= clipped  # −2u
             np.exp(s, s)
             s += one
-            np.reciprocal(s, s)  # σ(2u)
-            np.multiply(u, s, out)  # (1)
+            np.divide(u, s, out)  # (1)
             if derivative is not None:
+                np.reciprocal(s, s)  # σ(2u)
                 square *= slope_3
                 square += slope  # 2u′
                 square *= one - s  # 0 for large x, before x·s makes the product too large
