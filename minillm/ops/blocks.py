@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK_ELEMENTS = 1 << 16
+BLOCK_ELEMENTS = 1 << 17
 
 
 def row_blocks(rows: int, width: int, first: int = 0) -> Iterator[slice]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.ops import attention, attention_backward
-from minillm.ops.attention import attention_weights, causal
+from minillm.ops.attention import attention_weights, causal, within_reach
 from minillm.ops.dropout import dropout_scale
 
 DTYPES = [np.float32, np.float64, np.longdouble, np.complex128]
@@ -31,12 +31,24 @@ def loop(q, k, v, visible):
     return o
 
 
-@given(st.integers(0, 10**6))
-def test_equals_the_loop(seed):
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 10.0, 500.0]))
+def test_equals_the_loop(seed, size):
     rng = np.random.default_rng(seed)
     q, k, v = arrays(rng)
     visible = rng.random((2, 1, 3, 4)) < 0.6
-    np.testing.assert_allclose(attention(q, k, v, visible)[0], loop(q, k, v, visible), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(attention(size * q, k, v, visible)[0], loop(size * q, k, v, visible), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
+def test_within_reach_every_score_has_an_exponential(dtype):
+    scores = np.zeros((2, 3, 4), dtype)
+    assert within_reach(scores)
+    assert within_reach(scores[:0])
+    for score, near in ((29, True), (-29, True), (31, False), (-31, False), (np.inf, False), (-np.inf, False), (np.nan, False)):
+        scores[1, 2, 1] = score
+        assert within_reach(scores) is near
+        sum_of_many = np.exp(scores[1, 2, 1].real, dtype=np.float32) * np.float32(2**24)
+        assert not near or (np.isfinite(sum_of_many) and sum_of_many > np.finfo(np.float32).tiny)
 
 
 @given(st.integers(0, 10**6))
