@@ -1,7 +1,7 @@
 """A whole run of `minillm fit` at nanoGPT's CPU setting against PyTorch: same text, split, initial parameters, data order.
 
 ``--updates N`` takes so many steps; FIT_TEXTS in the environment names files, separated by colons, instead of the sonnets.
-Both sides evaluate the same validation blocks as often; ours saves its checkpoints too.
+Both sides evaluate the same validation blocks as often, and take turns from one evaluation to the next; ours saves its checkpoints too.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import tempfile
 import time
@@ -26,6 +27,7 @@ from minillm.evaluation import EVALUATED_TOKENS
 from minillm.fit_config import FitConfig
 from minillm.objectives import IGNORE
 from minillm.optimizers import warmup_cosine
+from minillm.progress import Progress
 from minillm.text_run import DATA, TextRun, read_corpus
 from minillm.threads import recycle_memory
 
@@ -35,23 +37,55 @@ if TYPE_CHECKING:
 PEER, MOST_ROUNDS = "torch eager", 5
 CLOSE_STEPS = 50  # over these the two curves must agree to CLOSE
 CLOSE = 1e-3
-Curve = tuple[float, np.ndarray, float]  # seconds, loss of each step, last validation loss
 
 
-def ours(config: FitConfig, texts: list[Path]) -> Curve:
-    """Run `minillm fit` in a directory that is thrown away."""
+class Turns(TextRun):
+    """`minillm fit`, which after each of its evaluations waits while the peer goes as far.
+
+    Runs that take minutes and follow each other would be compared across the moods of the machine.
+
+    Attributes
+    ----------
+    seconds : [float, float]
+        Of ours, of the peer.
+    its_losses : list of float
+        Of each step of the peer.
+    """
+
+    def __init__(self, config: FitConfig, texts: list[Path], folder: Path) -> None:
+        super().__init__(config, read_corpus(texts, config), folder, quiet=True)
+        self.peer, self.seconds = theirs(config, texts), [0.0, 0.0]
+        self.its_losses, self.its_validation_loss = next(self.peer)  # makes it ready
+        self.since = time.perf_counter()
+
+    def landmark(self, progress: Progress) -> None:
+        """Evaluate where it is time for it, then let the peer go on."""
+        super().landmark(progress)
+        if self.step % self.config.eval_every == 0 or self.step == self.config.steps:
+            self.let_peer()
+
+    def let_peer(self) -> None:
+        """Note our time, then the peer's until its next evaluation."""
+        paused = time.perf_counter()
+        _, self.its_validation_loss = next(self.peer)
+        self.seconds[0] += paused - self.since
+        self.since = time.perf_counter()
+        self.seconds[1] += self.since - paused
+
+
+def together(config: FitConfig, texts: list[Path]) -> tuple[Turns, np.ndarray, float]:
+    """Run both, ours in a directory that is thrown away; return the run, our loss of each step and our last validation loss."""
     with tempfile.TemporaryDirectory() as folder:
-        run = TextRun(config, read_corpus(texts, config), Path(folder), quiet=True)
-        start = time.perf_counter()
+        run = Turns(config, texts, Path(folder))
         run.execute()
-        seconds = time.perf_counter() - start
+        run.let_peer()  # its summary against ours
         records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     validation = [record["validation_loss"] for record in records if "validation_loss" in record]
-    return seconds, np.array([record["loss"] for record in records if "loss" in record]), validation[-1]
+    return run, np.array([record["loss"] for record in records if "loss" in record]), validation[-1]
 
 
-def theirs(config: FitConfig, texts: list[Path]) -> Curve:
-    """Train the peer from the same parameters on the same batches."""
+def theirs(config: FitConfig, texts: list[Path]) -> Iterator[tuple[list[float], float]]:
+    """Train the peer from the same parameters on the same batches; after each evaluation yield the losses so far and of validation."""
     import torch
 
     from benchmarks.peers import torch_gpt
@@ -59,8 +93,9 @@ def theirs(config: FitConfig, texts: list[Path]) -> Curve:
     run = TextRun(config, read_corpus(texts, config), Path())
     peer = torch_gpt.from_ours(run.model)
     optimizer = torch_gpt.adamw(peer, config.lr, (config.beta_1, config.beta_2), config.weight_decay)
-    start = time.perf_counter()
-    losses, validation = [], _evaluate(peer, run)
+    losses: list[float] = []
+    yield losses, math.nan
+    validation = _evaluate(peer, run)
     for step in range(config.steps):
         batch = random_blocks(run.corpus.train, config.n_positions, config.batch_size, rng=run._stream(DATA, step))
         ids, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
@@ -74,8 +109,9 @@ def theirs(config: FitConfig, texts: list[Path]) -> Curve:
         losses.append(loss.item())
         if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
             validation = _evaluate(peer, run)
+            yield losses, validation
     _evaluate(peer, run, whole=True)  # as our summary does
-    return time.perf_counter() - start, np.array(losses), validation
+    yield losses, validation
 
 
 def _evaluate(peer: TorchGPT, run: TextRun, whole: bool = False) -> float:
@@ -102,15 +138,13 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     if missing:
         yield from absent(case, missing)
         return
-    mine, its = [], []
-    for _ in repeat(options.seconds, MOST_ROUNDS):
-        mine.append(ours(config, texts))
-        its.append(theirs(config, texts))
-    apart = float(np.abs(mine[0][1] - its[0][1])[:CLOSE_STEPS].max())
+    found = [together(config, texts) for _ in repeat(options.seconds, MOST_ROUNDS)]
+    run, losses, _ = found[0]
+    apart = float(np.abs(losses - run.its_losses)[:CLOSE_STEPS].max())
     if not apart < CLOSE:
         raise SystemExit(f"the curves are {apart:.1e} apart in the first {CLOSE_STEPS} steps, allowed {CLOSE:.0e}")
-    yield row(case, PEER, [run[0] for run in mine], [run[0] for run in its], unit="s")
-    yield row("validation loss, nats", PEER, [run[2] for run in mine], [run[2] for run in its], unit="")
+    yield row(case, PEER, *zip(*(run.seconds for run, _, _ in found), strict=True), unit="s")
+    yield row("validation loss, nats", PEER, [mine for _, _, mine in found], [run.its_validation_loss for run, _, _ in found], unit="")
 
 
 def main(options: argparse.Namespace) -> None:

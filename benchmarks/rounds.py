@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Made = TypeVar("Made")
-TURN = 0.03  # seconds that a turn of one side lasts at least; quick calls are repeated
+TURN = 0.3  # seconds that a turn of one side lasts at least, most of it with its own data in the caches, as in a run; calls are repeated
 FEWEST, MOST = 3, 15  # rounds
 UNITS: dict[str, Callable[[float], float]] = {
     "ms": lambda seconds: 1e3 * seconds, "s": lambda seconds: seconds, "steps/s": lambda seconds: 1 / seconds, "MB": lambda size: size,

@@ -16,7 +16,7 @@ from minillm.threads import in_parts, parallel_map
 from minillm.transformer import GPT
 
 SHARDS = 2  # parts of a batch that are differentiated side by side, whatever the number of cores
-SHARDED_WORK = 1 << 23  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
+SHARDED_WORK = 1 << 25  # tokens times parameters below which a batch is one part: the calls cost more than the arithmetic
 
 
 def default_parts(model: LanguageModel, ids: np.ndarray) -> int:
