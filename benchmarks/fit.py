@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.report import show
 from benchmarks.rounds import Row, absent, present, repeat, row
-from minillm.corpus import random_blocks
+from minillm.corpus import random_blocks, yardsticks
 from minillm.evaluation import EVALUATED_TOKENS
 from minillm.fit_config import FitConfig
 from minillm.objectives import IGNORE
@@ -110,7 +110,8 @@ def theirs(config: FitConfig, texts: list[Path]) -> Iterator[tuple[list[float], 
         if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
             validation = _evaluate(peer, run)
             yield losses, validation
-    _evaluate(peer, run, whole=True)  # as our summary does
+    _evaluate(peer, run, whole=True)  # as our summary does, and the yardsticks
+    yardsticks(run.corpus)
     yield losses, validation
 
 
