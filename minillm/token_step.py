@@ -10,7 +10,7 @@ $$y = \gamma\,\frac{h-\mu}{\sqrt{\sigma^2+\epsilon}} + \beta \tag{2}$$
 
 $$(q\;k\;v) = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad k \to K_t,\; v \to V_t \tag{3}$$
 
-$$s_j = \frac{f}{\sqrt D}\,q\cdot K_j, \qquad e_j = e^{s_j} \text{ or, shifted, } e^{s_j-\max_i s_i} \tag{4}$$
+$$s_j = \frac{f}{\sqrt D}\,q\cdot K_j, \qquad e_j = e^{s_j-m} \tag{4}$$
 
 $$o = \Big(\sum_{j\le t} e_j V_j\Big)\Big/\sum_{j\le t} e_j \tag{5}$$
 
@@ -20,7 +20,7 @@ $$u = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad h \leftarrow h + (\mathrm{a
 
 $$z = \mathrm{LN}_f(h)\,W_{head}^\top \tag{8}$$
 
-with $f$ the layer's ``query_factor``. For one token there is so little to compute that the number of NumPy calls decides, and their form:
+with $f$ the layer's ``query_factor`` and $m$ the row's $\max_i s_i$ or 0 as in :mod:`minillm.ops.attention`. For one token there is so little to compute that the number of NumPy calls decides, and their form:
 
 - What no token changes is made once: buffers, and views of the weights (:mod:`minillm.token_weights`) and of the cache.
 - The rows that a weight multiplies have a 1 behind them, for the bias.
@@ -40,7 +40,7 @@ from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
 from minillm.block import activation
 from minillm.config import GPTConfig
 from minillm.language_model import long_columns
-from minillm.ops.attention import within_reach
+from minillm.ops.attention import REACH, within_reach
 from minillm.ops.blocks import BLOCK_ELEMENTS, constants
 from minillm.ops.gelu import CUBIC, SLOPE
 from minillm.token_weights import Pair, TokenWeights
@@ -183,7 +183,11 @@ class _Attend:
         if self.bound is not None:
             fmin(scores, self.bound[..., :n], scores)
         s = scores.reshape(len(self.top), n)
-        _exponentials(s, self.top, far)  # (4)
+        if far:
+            largest(s, 1, None, self.top, True)
+            self.top[np.abs(self.top) < REACH] = 0
+            subtract(s, self.top, s)
+        exp(s, s)  # (4)
         matmul(scores, values[:, :, :n], self.o[:, :, None])
         s.dot(self.ones[:n], self.total_rows)
         divide(self.o, self.total, self.out)  # (5)
@@ -225,17 +229,12 @@ class _AttendAlone:
         else:
             self.q[...] = q
         s = self.all_q.dot(keys[:, :n])
-        _exponentials(s, self.top, True)  # (4), of few rows: a shift is cheaper than to ask whether it is needed
+        largest(s, 1, None, self.top, True)  # of few rows: a shift is cheaper than to ask whether it is needed
+        subtract(s, self.top, s)
+        exp(s, s)  # (4)
         s.dot(values[:n], self.all_o)
         s.dot(self.ones[:n], self.total)
         divide(self.o, self.total, self.out)  # (5)
-
-
-def _exponentials(s: np.ndarray, top: np.ndarray, far: bool) -> None:
-    if far:
-        largest(s, 1, None, top, True)
-        subtract(s, top, s)
-    exp(s, s)
 
 
 def _activation(name: str, u: np.ndarray, out: np.ndarray) -> Callable[[], None]:

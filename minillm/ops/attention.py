@@ -9,9 +9,10 @@ $$P_{tj} = \frac{e^{S_{tj}}}{\sum_k e^{S_{tk}}} \tag{2}$$
 $$O = PV \tag{3}$$
 
 The mask comes *after* the scaling and by selection: whatever a hidden score was, its weight is exactly zero, and nothing is ever
-multiplied with $-\infty$ (in complex numbers $c\cdot(-\infty)$ has a NaN in it). Where a score is beyond ``REACH``, so that its exponential
-could be too large or too small, the scores of a row are shifted by the largest visible one (its real part); a shift cancels in the
-quotient, and to look at all scores once is cheaper than to shift each. A row that sees nothing has the output zero and passes no gradient.
+multiplied with $-\infty$ (in complex numbers $c\cdot(-\infty)$ has a NaN in it). A row whose largest visible score (its real part) is beyond
+±``REACH``, so that exponentials could be too large or all too small, is shifted by it, which cancels in the quotient. That depends on the
+row alone, whatever is beside it; to see that no row needs it is cheaper than to shift. A row that sees nothing has the output zero and
+passes no gradient.
 
 Backward, from the last line to the first. $O = PV$ is a product:
 
@@ -97,7 +98,8 @@ def attention(
         far, some = not within_reach(p), p[:, :, new]
         np.fmin(some, bound, some)  # (1) −∞ where hidden, NaN or not
         if far:
-            p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
+            top = p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
+            p -= np.where(np.abs(top) < REACH, 0, top)
         np.exp(p, p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
         np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
@@ -128,7 +130,7 @@ def attention_backward(
 
 
 def within_reach(scores: np.ndarray) -> bool:
-    """Whether all real parts are numbers between −``REACH`` and ``REACH``: their exponentials then need no shift."""
+    """Whether all real parts are numbers between −``REACH`` and ``REACH``: then no row of them needs a shift."""
     real = scores.real
     return bool(np.maximum.reduce(real, None, initial=0) < REACH and np.minimum.reduce(real, None, initial=0) > -REACH)
 

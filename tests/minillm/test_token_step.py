@@ -77,6 +77,18 @@ def test_a_row_does_not_depend_on_its_neighbours(random_model):
         assert np.abs(logits[row] - model.forward(np.append(prompt, token))[0][-1]).max() < 1e-12
 
 
+@pytest.mark.parametrize("lengths", [(4, 4, 4), (4, 2, 3)])
+def test_scores_beyond_the_reach_change_no_bit_of_other_rows(random_model, lengths):
+    model = random_model()
+    ids = np.random.default_rng(1).integers(7, size=(3, 4))
+    logits = []
+    for size in (1, 1e4):
+        past, _ = read(model, ids, np.array(lengths))
+        past.keys[:, 1] *= size
+        logits.append(model.token_step(past)(np.array([1, 2, 3])).copy())
+    assert ((logits[0] == logits[1]).all(axis=1) == [True, False, True]).all()
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_scores_of_any_size_have_a_softmax(random_model, rows):
     model = random_model()

@@ -28,7 +28,7 @@ USERS = (block, llama, llama_block, objectives, rotary, sampling, transformer, o
 REPLACED = {*ops.__all__, "rotary_tables", "halves_from_pairs"}
 STORED = Path(__file__).parents[2] / "data" / "pretrained" / "llama-grouped"
 ZERO_ROW = "rrms[rows, 0] = np.where(zero, 0, 1 / np.sqrt(np.where(zero, 1, mean_square)))"
-SHIFT = "p -= p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)"
+TOP, SHIFT = "top = p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)", "p -= np.where(np.abs(top) < REACH, 0, top)"
 LIES_WITHIN = (
     "return bool(np.maximum.reduce(real, None, initial=0) < REACH and np.minimum.reduce(real, None, initial=0) > -REACH)"
 )
@@ -36,7 +36,8 @@ FREE = {  # (module, line, which number of the line): whose rule it is
     ("attention", "QUERIES = 64", 0): "the size of a step",
     ("attention", "if Tq == 1:", 0): "the order in memory",
     ("attention", "REACH = 30.0", 0): "the scores that are shifted",
-    ("attention", SHIFT, 0): "the shift of scores beyond the reach",
+    ("attention", TOP, 0): "the shift of scores beyond the reach",
+    ("attention", SHIFT, 0): "any number, which cancels",
     ("attention", LIES_WITHIN, 0): "no scores at all",
     ("attention", LIES_WITHIN, 1): "no scores at all",
     ("embedding", "WRITTEN_OUT = 1 << 14", 0): "how the sum is done",

@@ -39,6 +39,18 @@ def test_equals_the_loop(seed, size):
     np.testing.assert_allclose(attention(size * q, k, v, visible)[0], loop(size * q, k, v, visible), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [100.0, -100.0, 1e5])
+def test_a_score_beyond_the_reach_changes_no_bit_of_other_rows(size):
+    """Not of rows before it, which do not see it, and not of other heads and sequences."""
+    q, k, v = (x.astype(np.float32) for x in arrays(np.random.default_rng(8), Tq=4))
+    near, _ = attention(q, k, v)
+    k[1, 1, 3] *= size
+    far, _ = attention(q, k, v)
+    changed = (near != far).any(axis=-1)
+    assert changed[1, 1, 3]
+    assert changed.sum() == 1
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
 def test_within_reach_every_score_has_an_exponential(dtype):
     scores = np.zeros((2, 3, 4), dtype)
