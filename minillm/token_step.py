@@ -20,7 +20,8 @@ $$u = (y\;1)\begin{pmatrix}W\\b\end{pmatrix}, \qquad h \leftarrow h + (\mathrm{a
 
 $$z = \mathrm{LN}_f(h)\,W_{head}^\top \tag{8}$$
 
-with $f$ the layer's ``query_factor`` and $m$ the row's $\max_i s_i$ or 0 as in :mod:`minillm.ops.attention`. For one token there is so little to compute that the number of NumPy calls decides, and their form:
+with $f$ the layer's ``query_factor`` and $m$ the row's $\max_i s_i$, or 0 as in :mod:`minillm.ops.attention`. For one token there is so
+little to compute that the number of NumPy calls decides, and their form:
 
 - What no token changes is made once: buffers, and views of the weights (:mod:`minillm.token_weights`) and of the cache.
 - The rows that a weight multiplies have a 1 behind them, for the bias.

@@ -99,7 +99,7 @@ def attention(
         np.fmin(some, bound, some)  # (1) −∞ where hidden, NaN or not
         if far:
             top = p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
-            p -= np.where(np.abs(top) < REACH, 0, top)
+            p -= np.where((top < REACH) & (top > -REACH), 0, top)
         np.exp(p, p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
         np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
