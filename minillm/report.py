@@ -11,7 +11,7 @@ import numpy as np
 
 from minillm import plots
 from minillm.agent import LLMAgent
-from minillm.errors import RunDirectoryError
+from minillm.errors import MissingExtra, RunDirectoryError
 from minillm.metrics import read_metrics
 from minillm.played_world import spelled
 from minillm.study_table import CONFIDENCE, band
@@ -85,6 +85,18 @@ def _side_by_side(turns: list[str], width: int = 110) -> str:
         padded = [block + [" " * len(block[0])] * (height - len(block)) for block in row]
         text += ["".join(parts).rstrip() for parts in zip(*padded, strict=True)]
     return "\n".join([*text, ""])
+
+
+def drawn(what: str, path: Path, draw: Callable[[], None]) -> str:
+    """Draw, and return the line that says where the picture lies or which extra it needs.
+
+    Commands draw before they print: when the output is cut off (``| head``) all files are there.
+    """
+    try:
+        draw()
+    except MissingExtra as missing:
+        return f"no {path.name}: {missing}"
+    return f"{what}: {path}"
 
 
 def picture(directory: Path, path: Path | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands.arguments import count, seed
-from minillm.errors import ON_NONFINITE, MissingExtra, RunDirectoryError, UserError
+from minillm.errors import ON_NONFINITE, RunDirectoryError, UserError
 from minillm.fit_config import PRESETS, FitConfig
 
 
@@ -54,12 +54,9 @@ def run(options: argparse.Namespace) -> int:
         checkpoint.prepare_directory(out, options.overwrite, fitting.settings())
     fitting.board = board
     summary = fitting.execute()
+    picture = report.drawn("losses", out / "loss.png", lambda: report.loss_picture(out, summary))
     print(report.fit_table(summary))
-    try:
-        report.loss_picture(out, summary)
-        print(f"losses: {out / 'loss.png'}")
-    except MissingExtra as missing:
-        print(f"no loss.png: {missing}")
+    print(picture)
     print(f"run: {out}   (minillm sample {out}, minillm inspect {out})")
     return 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.commands.arguments import count, seed
-from minillm.errors import ON_NONFINITE, MissingExtra, RunDirectoryError, UserError
+from minillm.errors import ON_NONFINITE, RunDirectoryError, UserError
 from minillm.train_config import TrainConfig
 
 EXECUTOR = "who computes: serial, process, process:N, tcp://host:port, mpi, package.module:factory (else MINILLM_EXECUTOR says; else {})"
@@ -114,9 +114,10 @@ def _train(training: Any, options: argparse.Namespace) -> int:
         if options.resume is None:  # last: what is wrong until here neither leaves a directory behind nor deletes an old run
             checkpoint.prepare_directory(out, options.overwrite, training.settings())
         summary = training.execute()
+    picture = report.drawn("learning curve", out / "curve.png", lambda: report.picture(out))
     print(report.table(summary))
     print(report.episodes(training.agents[0], training.mdp, seed=training.config.seed, episodes=3))
-    _picture("learning curve", out / "curve.png", lambda: report.picture(out))
+    print(picture)
     print(f"run: {out}   (minillm play {out}, minillm evaluate {out})")
     return 0
 
@@ -128,8 +129,9 @@ def _compare(options: argparse.Namespace, config: Any, out: Path) -> int:
         if getattr(options, name):
             raise UserError(f"--compare does not go with --{name.replace('_', '-')}")
     found = comparison.compare(config, options.compare.split(","), _seeds(options, config), out, options.executor)
+    picture = report.drawn("learning curves", out / "compare.png", lambda: report.comparison_picture(out / "compare.png", found))
     print(comparison.table(found))
-    _picture("learning curves", out / "compare.png", lambda: report.comparison_picture(out / "compare.png", found))
+    print(picture)
     print(f"study: {out}")
     return 0
 
@@ -151,11 +153,3 @@ def _seeds(options: argparse.Namespace, config: Any) -> list[int]:
     if options.seed is not None and not plain:
         raise UserError(f"--seeds {options.seeds} does not go with --seed")
     return [config.seed * plain + s for s in read_seeds(options.seeds or 1)]
-
-
-def _picture(what: str, path: Path, draw: Callable[[], None]) -> None:
-    try:
-        draw()
-        print(f"{what}: {path}")
-    except MissingExtra as missing:
-        print(f"no {path.name}: {missing}")

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from minillm import report
 from minillm.cli import main
 
 SMALL = ["--collect-episodes=32", "--fit-steps=5", "--improve-steps=3", "--improve-episodes=16", "--n-embd=16", "--n-head=2"]
@@ -67,6 +68,33 @@ def test_without_matplotlib_the_run_goes_on_and_names_the_extra(tmp_path, capsys
     assert main(["train", "grid/empty-3", "--out", str(tmp_path / "run"), *SMALL]) == 0
     assert "minillm-numpy[plot]" in capsys.readouterr().out
     assert not (tmp_path / "run" / "curve.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "draws", "command"),
+    [
+        ("curve.png", "picture", ["train", "grid/empty-3", *SMALL]),
+        ("compare.png", "comparison_picture", ["train", "text/bandit-2-2", "--compare", "rloo,reinforce", *SMALL]),
+        ("loss.png", "loss_picture", ["fit", "--preset", "micro", "--steps", "2", "--sample-length", "0"]),
+    ],
+)
+def test_when_nobody_reads_the_output_the_picture_is_there_all_the_same(tmp_path, monkeypatch, name, draws, command):
+    """As in ``minillm train | head -1``."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(report, draws, lambda *where: (out / name).write_bytes(b"drawn"))
+    monkeypatch.setattr("sys.stdout", ClosedPipe())
+    main([*command, "--out", str(out)])
+    assert (out / name).read_bytes() == b"drawn"
+
+
+class ClosedPipe:
+    """A standard output whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+    def isatty(self):
+        return False
 
 
 def test_without_tqdm_plain_lines_show_progress(tmp_path, capsys, monkeypatch):
