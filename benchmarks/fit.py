@@ -54,20 +54,19 @@ class Turns(TextRun):
 
     def __init__(self, config: FitConfig, texts: list[Path], folder: Path) -> None:
         super().__init__(config, read_corpus(texts, config), folder, quiet=True)
-        self.peer, self.seconds = theirs(config, texts), [0.0, 0.0]
-        self.its_losses, self.its_validation_loss = next(self.peer)  # makes it ready
+        self.its_losses: list[float] = []
+        self.peer, self.seconds = theirs(config, texts, self.its_losses), [0.0, 0.0]
+        self.its_validation_loss = next(self.peer)  # makes it ready
         self.since = time.perf_counter()
 
-    def landmark(self, progress: Progress) -> None:
-        """Evaluate where it is time for it, then let the peer go on."""
-        super().landmark(progress)
-        if self.step % self.config.eval_every == 0 or self.step == self.config.steps:
-            self.let_peer()
+    def _evaluate(self, progress: Progress) -> None:
+        super()._evaluate(progress)
+        self.let_peer()
 
     def let_peer(self) -> None:
         """Note our time, then the peer's until its next evaluation."""
         paused = time.perf_counter()
-        _, self.its_validation_loss = next(self.peer)
+        self.its_validation_loss = next(self.peer)
         self.seconds[0] += paused - self.since
         self.since = time.perf_counter()
         self.seconds[1] += self.since - paused
@@ -84,8 +83,11 @@ def together(config: FitConfig, texts: list[Path]) -> tuple[Turns, np.ndarray, f
     return run, np.array([record["loss"] for record in records if "loss" in record]), validation[-1]
 
 
-def theirs(config: FitConfig, texts: list[Path]) -> Iterator[tuple[list[float], float]]:
-    """Train the peer from the same parameters on the same batches; after each evaluation yield the losses so far and of validation."""
+def theirs(config: FitConfig, texts: list[Path], losses: list[float]) -> Iterator[float]:
+    """Train the peer from the same parameters on the same batches; append the loss of each step, yield after each evaluation its loss.
+
+    It yields once more when it is ready to begin, and at the end, after the work of our summary.
+    """
     import torch
 
     from benchmarks.peers import torch_gpt
@@ -93,9 +95,8 @@ def theirs(config: FitConfig, texts: list[Path]) -> Iterator[tuple[list[float], 
     run = TextRun(config, read_corpus(texts, config), Path())
     peer = torch_gpt.from_ours(run.model)
     optimizer = torch_gpt.adamw(peer, config.lr, (config.beta_1, config.beta_2), config.weight_decay)
-    losses: list[float] = []
-    yield losses, math.nan
-    validation = _evaluate(peer, run)
+    yield math.nan
+    yield _evaluate(peer, run)
     for step in range(config.steps):
         batch = random_blocks(run.corpus.train, config.n_positions, config.batch_size, rng=run._stream(DATA, step))
         ids, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
@@ -109,10 +110,10 @@ def theirs(config: FitConfig, texts: list[Path]) -> Iterator[tuple[list[float], 
         losses.append(loss.item())
         if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
             validation = _evaluate(peer, run)
-            yield losses, validation
-    _evaluate(peer, run, whole=True)  # as our summary does, and the yardsticks
+            yield validation
+    _evaluate(peer, run, whole=True)
     yardsticks(run.corpus)
-    yield losses, validation
+    yield validation
 
 
 def _evaluate(peer: TorchGPT, run: TextRun, whole: bool = False) -> float:

@@ -120,9 +120,9 @@ def _differentiate(model: LanguageModel, sampling: Sampling, part: tuple[Packed,
     """The gradient of one piece, with the coefficients of its tokens and the slopes of their values; those of one node add up."""
     piece, weights, dvalues = part
     logits, cache = model.forward(piece.ids, at=piece.at, positions=piece.positions, visible=piece.visible)
-    C = np.zeros_like(logits)
-    np.add.at(C.reshape(-1, logits.shape[-1]), (piece.places, piece.targets) if weights.ndim == 1 else piece.places, weights)
-    dlogits = sampling.backward(C, sampling.log_probs(logits))
+    C = np.zeros_like(logits.reshape(-1, logits.shape[-1]))
+    np.add.at(C, (piece.places, piece.targets) if weights.ndim == 1 else piece.places, weights)
+    dlogits = sampling.backward(C.reshape(logits.shape), sampling.log_probs(logits))
     dV = None
     if dvalues is not None:
         dV = np.zeros(piece.at.shape, logits.dtype)

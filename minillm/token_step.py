@@ -41,7 +41,7 @@ from numpy import add, divide, exp, fmin, matmul, multiply, sqrt, subtract
 from minillm.block import activation
 from minillm.config import GPTConfig
 from minillm.language_model import long_columns
-from minillm.ops.attention import REACH, within_reach
+from minillm.ops.attention import shift, within_reach
 from minillm.ops.blocks import BLOCK_ELEMENTS, constants
 from minillm.ops.gelu import CUBIC, SLOPE
 from minillm.token_weights import Pair, TokenWeights
@@ -76,12 +76,10 @@ class TokenStep:
         final = self.y_1 if weights.ln_f is None else self.y
         self.qkv, self.u = (np.empty((*rows, n), dtype) for n in (3 * C, M))
         self.h_rows = self.h.reshape(B, C)
-        if long_columns(B, V):
-            self.last = weights.head.T, final.T, np.empty((V, B), dtype)
-            self.logits = self.last[2].T
-        else:
-            self.last = final, weights.head, np.empty((*rows, V), dtype)
-            self.logits = self.last[2].reshape(B, V)
+        columns = long_columns(B, V)
+        product = np.empty((V, B) if columns else (*rows, V), dtype)
+        self.last = (weights.head.T, final.T, product) if columns else (final, weights.head, product)
+        self.logits = product.T if columns else product.reshape(B, V)
         self.normalise = _Normalise(rows, C, config.layer_norm_epsilon, dtype)
         self.attend = (_Attend if rows else _AttendAlone)(self.qkv, self.y, config, past)
         self.bend = _activation(config.activation_function, self.u, self.g_1[..., :M])
@@ -186,8 +184,7 @@ class _Attend:
         s = scores.reshape(len(self.top), n)
         if far:
             largest(s, 1, None, self.top, True)
-            self.top[np.abs(self.top) < REACH] = 0
-            subtract(s, self.top, s)
+            subtract(s, shift(self.top), s)
         exp(s, s)  # (4)
         matmul(scores, values[:, :, :n], self.o[:, :, None])
         s.dot(self.ones[:n], self.total_rows)

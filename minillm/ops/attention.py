@@ -98,8 +98,7 @@ def attention(
         far, some = not within_reach(p), p[:, :, new]
         np.fmin(some, bound, some)  # (1) −∞ where hidden, NaN or not
         if far:
-            top = p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)  # finite, also where nothing is seen
-            p -= np.where((top < REACH) & (top > -REACH), 0, top)
+            p -= shift(p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min))  # finite, also where nothing is seen
         np.exp(p, p)
         p /= p.sum(axis=-2, keepdims=True, initial=np.finfo(p.dtype).tiny)  # (2) not 0, also where nothing is seen
         np.matmul(_dropped(p, scale, rows, keys).mT, v[:, :, keys], out=o[:, :, rows])  # (3)
@@ -133,6 +132,11 @@ def within_reach(scores: np.ndarray) -> bool:
     """Whether all real parts are numbers between −``REACH`` and ``REACH``: then no row of them needs a shift."""
     real = scores.real
     return bool(np.maximum.reduce(real, None, initial=0) < REACH and np.minimum.reduce(real, None, initial=0) > -REACH)
+
+
+def shift(top: np.ndarray) -> np.ndarray:
+    """Return what is taken from the scores of rows with these largest ones: 0 within ``REACH``, else the largest."""
+    return np.where((top < REACH) & (top > -REACH), 0, top)
 
 
 def attention_weights(cache: tuple) -> np.ndarray:

@@ -28,8 +28,8 @@ USERS = (block, llama, llama_block, objectives, rotary, sampling, transformer, o
 REPLACED = {*ops.__all__, "rotary_tables", "halves_from_pairs"}
 STORED = Path(__file__).parents[2] / "data" / "pretrained" / "llama-grouped"
 ZERO_ROW = "rrms[rows, 0] = np.where(zero, 0, 1 / np.sqrt(np.where(zero, 1, mean_square)))"
-TOP = "top = p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min)"
-SHIFT = "p -= np.where((top < REACH) & (top > -REACH), 0, top)"
+TOP = "p -= shift(p.real.max(axis=-2, keepdims=True, initial=np.finfo(p.dtype).min))"
+SHIFT = "return np.where((top < REACH) & (top > -REACH), 0, top)"
 LIES_WITHIN = (
     "return bool(np.maximum.reduce(real, None, initial=0) < REACH and np.minimum.reduce(real, None, initial=0) > -REACH)"
 )
